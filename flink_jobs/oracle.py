@@ -1,0 +1,354 @@
+"""What should the stores hold, by the order contract alone?
+
+Reads records of the order log (from any reader) and the rules of time; writes nothing.
+
+This is the other witness of `reconcile`: plain Python over the standard library, with a strict JSON
+parser of its own. It imports nothing of the jobs, so that a mistake in their SQL is not made twice.
+The core is `classify`: parse, compare two times, keep the first of each key. All times are epoch
+milliseconds, all money is integer cents.
+
+Memory: one entry (about 0.7 kB) for each distinct timely order in the range that is read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Any, NamedTuple
+
+HEARTBEAT = b'{"heartbeat":true}'
+EARLIEST_ORDER_TIME = 946_684_800_000  # 2000-01-01T00:00:00Z
+LATEST_ORDER_TIME = 4_102_444_800_000  # 2100-01-01T00:00:00Z, exclusive
+DEEPEST = 1_000
+LONGEST_NUMBER = 1_000
+ALL = "ALL"
+DAY_MS = 86_400_000
+MINUTE_MS = 60_000
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_AMOUNT = re.compile(r"(-?)(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,2}))?")
+_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
+
+Regions = Mapping[str, Iterable[str]]
+"""Province code -> the codes of its cities."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that a verdict depends on: milliseconds, the zone's offset, and the known regions."""
+
+    lateness_ms: int
+    future_ms: int
+    late_copy_horizon_ms: int
+    zone_offset_ms: int
+    regions: Regions
+
+    def day_of(self, instant: int) -> str:
+        """The business day (YYYY-MM-DD) of an instant."""
+        return (dt.date(1970, 1, 1) + dt.timedelta((instant + self.zone_offset_ms) // DAY_MS)).isoformat()
+
+    def day_start(self, day: str) -> int:
+        """First instant of a business day."""
+        return (dt.date.fromisoformat(day) - dt.date(1970, 1, 1)).days * DAY_MS - self.zone_offset_ms
+
+    def ingest_range(self, first_day: str, last_day: str) -> tuple[int, int]:
+        """Ingest times [from, to) that hold every record which decides a verdict of these days.
+
+        A day holds timely orders of its own time (ingested up to lateness after its end) and other records
+        ingested in it. Whether one of those is a `late_copy` depends on a timely record whose order time lies up
+        to the horizon back, and which may have been ingested `future_ms` before its own order time.
+        """
+        start = self.day_start(first_day) - max(self.late_copy_horizon_ms, 0) - self.future_ms
+        return start, self.day_start(last_day) + DAY_MS + self.lateness_ms
+
+
+class Order(NamedTuple):
+    """A valid order: `order_time` epoch ms, `cents` integer (negative for a cancellation)."""
+
+    order_id: str
+    order_time: int
+    user_id: str
+    province: str
+    city: str
+    cents: int
+
+
+class Verdict(NamedTuple):
+    """What a value is when it is no valid order: `malformed`, `heartbeat` or `invalid`, and why."""
+
+    verdict: str
+    reason: str
+
+
+class Judged(NamedTuple):
+    """One record of the log with its verdict. `reason` is empty where the verdict says it all.
+
+    `event_time` is the order time of a timely record and the ingest time of any other.
+    """
+
+    partition: int
+    offset: int
+    ingest_time: int
+    event_time: int
+    verdict: str
+    reason: str
+    order: Order | None
+
+
+Record = tuple[int, int, int, bytes | None]
+"""(partition, offset, ingest_time, value); value is None for a tombstone."""
+
+
+class _NotJson(ValueError):
+    """The text is accepted by Python's json module but not by the contract."""
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise _NotJson("a member name twice in one object")
+    return found
+
+
+def _number(convert: Callable[[str], int | float]) -> Callable[[str], int | float]:
+    def read(text: str) -> int | float:
+        if len(text) > LONGEST_NUMBER:
+            raise _NotJson("number too long")
+        return convert(text)
+
+    return read
+
+
+def _constant(text: str) -> Any:
+    raise _NotJson(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_number(int), parse_float=_number(float), parse_constant=_constant
+)
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for token in _BRACKET.finditer(text):
+        if token[1]:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[2]:
+            depth -= 1
+    return deepest
+
+
+def _decode(text: str) -> Any:
+    """Decode one JSON text by RFC 8259 and the contract's bounds; raises ValueError for anything else."""
+    if text.count("[") + text.count("{") < 100:
+        return _DECODER.decode(text)
+    if _depth(text) > DEEPEST:
+        raise _NotJson("nested too deeply")
+    # The decoder recurses once for each level, and a level within the bound must not fail on Python's own limit.
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 3 * DEEPEST)
+    try:
+        return _DECODER.decode(text)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _cents(amount: Any) -> int | None:
+    """Integer cents of a decimal string, None if it is not one of the contract's form."""
+    match = _AMOUNT.fullmatch(amount) if isinstance(amount, str) else None
+    if match is None:
+        return None
+    sign, whole, places = match.groups()
+    cents = int(whole) * 100 + int((places or "").ljust(2, "0"))
+    return -cents if sign else cents
+
+
+def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
+    """Read one value of the log by the order contract, without its neighbours and its time.
+
+    Returns the order, or the verdict `malformed` (reason `empty`, `encoding` or `json`), `heartbeat`, or `invalid`
+    with the name of the first field that fails. Never raises for any bytes.
+    """
+    if not value:
+        return Verdict("malformed", "empty")
+    if value == HEARTBEAT:
+        return Verdict("heartbeat", "")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return Verdict("malformed", "encoding")
+    if "\ufffd" in text:
+        return Verdict("malformed", "encoding")
+    try:
+        found = _decode(text)
+    except ValueError:
+        return Verdict("malformed", "json")
+    if type(found) is not dict:
+        return Verdict("malformed", "json")
+    order_id, time, user_id = found.get("order_id"), found.get("order_time"), found.get("user_id")
+    province, city, amount = found.get("province"), found.get("city"), found.get("amount")
+    if not isinstance(order_id, str) or not _ID.fullmatch(order_id):
+        return Verdict("invalid", "order_id")
+    # type(), not isinstance(): True is an int for Python, and a float is none however whole it is.
+    if type(time) is not int or not EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME:
+        return Verdict("invalid", "order_time")
+    if not isinstance(user_id, str) or not _ID.fullmatch(user_id):
+        return Verdict("invalid", "user_id")
+    if not isinstance(province, str) or province not in regions:
+        return Verdict("invalid", "province")
+    if not isinstance(city, str) or city not in regions[province]:
+        return Verdict("invalid", "city")
+    cents = _cents(amount)
+    if cents is None:
+        return Verdict("invalid", "amount")
+    # The same few thousand codes and users come back all the time: keep one copy of each.
+    return Order(order_id, time, sys.intern(user_id), sys.intern(province), sys.intern(city), cents)
+
+
+def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
+    """Give every record its one verdict: yields each record once, in no particular order.
+
+    The first of a key (order_id, order_time) is the least by (ingest time, md5 of the value). Copies that are equal in
+    both are the same bytes at the same time, so that no figure depends on which is taken; partition and offset only
+    name one of them.
+    """
+    first: dict[tuple[str, int], tuple[int, bytes, int, int, Order]] = {}
+    late: list[tuple[int, int, int, Order]] = []
+    for partition, offset, ingest, value in records:
+        order = parse(value, rules.regions)
+        if isinstance(order, Verdict):
+            yield Judged(partition, offset, ingest, ingest, order.verdict, order.reason, None)
+        elif order.order_time > ingest + rules.future_ms:
+            yield Judged(partition, offset, ingest, ingest, "future", "", order)
+        elif order.order_time < ingest - rules.lateness_ms:
+            late.append((partition, offset, ingest, order))
+        else:
+            key = (order.order_id, order.order_time)
+            copy = (ingest, md5(value or b"", usedforsecurity=False).digest(), partition, offset, order)
+            winner = first.setdefault(key, copy)
+            if winner is not copy:
+                first[key], loser = (copy, winner) if copy < winner else (winner, copy)
+                yield _judged_timely(loser, "duplicate")
+    for partition, offset, ingest, order in late:
+        remembered = order.order_time >= ingest - rules.late_copy_horizon_ms
+        known = remembered and (order.order_id, order.order_time) in first
+        yield Judged(partition, offset, ingest, ingest, "late_copy" if known else "late", "", order)
+    for copy in first.values():
+        yield _judged_timely(copy, "accepted")
+
+
+def _judged_timely(copy: tuple[int, bytes, int, int, Order], verdict: str) -> Judged:
+    ingest, _, partition, offset, order = copy
+    return Judged(partition, offset, ingest, order.order_time, verdict, "", order)
+
+
+@dataclass
+class Sales:
+    """Orders, money and distinct users of one place on one day."""
+
+    orders: int = 0
+    cents: int = 0
+    users: set[str] = field(default_factory=set)
+
+    def add(self, orders: int, cents: int, users: Iterable[str]) -> None:
+        """Count further orders."""
+        self.orders += orders
+        self.cents += cents
+        self.users.update(users)
+
+
+@dataclass
+class Count:
+    """How many records, and which offsets: two sets of offsets that differ will differ here."""
+
+    records: int = 0
+    offset_min: int = 0
+    offset_max: int = 0
+    offset_sum: int = 0
+
+    def add(self, offset: int) -> None:
+        """Count one record at this offset."""
+        self.offset_min = offset if self.records == 0 else min(self.offset_min, offset)
+        self.offset_max = max(self.offset_max, offset)
+        self.offset_sum += offset
+        self.records += 1
+
+
+class Rejected(NamedTuple):
+    """A record that is kept beside the report: any verdict but `accepted` and `heartbeat`."""
+
+    partition: int
+    offset: int
+    ingest_time: int
+    verdict: str
+    reason: str
+
+
+@dataclass
+class Day:
+    """All that the log says about one business day.
+
+    sales: (province, city) -> Sales, with `ALL` for the totals of a province and of the country.
+    minutes: (HH:MM, province or `ALL`) -> [orders, cents].
+    verdicts: (partition, verdict) -> Count. rejected: each rejected record.
+    reasons: (verdict, reason) -> records. conflicting: order ids accepted under more than one order time.
+    """
+
+    sales: dict[tuple[str, str], Sales] = field(default_factory=lambda: defaultdict(Sales))
+    minutes: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    verdicts: dict[tuple[int, str], Count] = field(default_factory=lambda: defaultdict(Count))
+    reasons: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    rejected: list[Rejected] = field(default_factory=list)
+    records: int = 0
+    conflicting: int = 0
+
+
+def totals(judged: Iterable[Judged], rules: Rules, first_day: str, last_day: str) -> dict[str, Day]:
+    """Count what belongs to the days first_day..last_day (both included): one `Day` each, in order."""
+    start, end = rules.day_start(first_day), rules.day_start(last_day) + DAY_MS
+    days = {rules.day_of(instant): Day() for instant in range(start, end, DAY_MS)}
+    by_number = {(rules.day_start(day) - start) // DAY_MS: found for day, found in days.items()}
+    order_ids: dict[int, set[str]] = defaultdict(set)
+    conflicting: dict[int, set[str]] = defaultdict(set)
+    for record in judged:
+        if not start <= record.event_time < end:
+            continue
+        number, millis = divmod(record.event_time - start, DAY_MS)
+        day = by_number[number]
+        day.records += 1
+        day.verdicts[record.partition, record.verdict].add(record.offset)
+        day.reasons[record.verdict, record.reason] += 1
+        order = record.order
+        if record.verdict == "accepted" and order is not None:
+            day.sales[order.province, order.city].add(1, order.cents, (order.user_id,))
+            minute = day.minutes[f"{millis // 3_600_000:02}:{millis // MINUTE_MS % 60:02}", order.province]
+            minute[0] += 1
+            minute[1] += order.cents
+            seen = conflicting if order.order_id in order_ids[number] else order_ids
+            seen[number].add(order.order_id)
+        elif record.verdict != "heartbeat":
+            day.rejected.append(
+                Rejected(record.partition, record.offset, record.ingest_time, record.verdict, record.reason)
+            )
+    for number, day in by_number.items():
+        day.conflicting = len(conflicting[number])
+        _roll_up(day)
+    return days
+
+
+def _roll_up(day: Day) -> None:
+    """Add the totals of provinces and country; users are counted anew at each level, for they do not add up."""
+    for (province, _), city in list(day.sales.items()):
+        day.sales[province, ALL].add(city.orders, city.cents, city.users)
+        day.sales[ALL, ALL].add(city.orders, city.cents, city.users)
+    for (minute, _), (orders, cents) in list(day.minutes.items()):
+        country = day.minutes[minute, ALL]
+        country[0] += orders
+        country[1] += cents

@@ -1,0 +1,314 @@
+"""How do records get into the order log, and how far does the log reach?
+
+Reads nothing but Kafka's own answers; writes topics (created, deleted) and records with their own ingest time.
+Time: a record's Kafka timestamp is its ingest time, epoch ms. Topics made here use `CreateTime`, so that a replayed or
+generated day keeps it; `log_append=True` makes a production topic, where the broker sets the time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as _ConfluentProducer
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError as AdminError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings, Time
+
+HEARTBEAT = b'{"heartbeat":true}'
+"""The control record that an idle partition gets each minute; it carries only its timestamp."""
+
+WAIT_S = 10.0  # a broker that has not answered by then is reported as down
+_DELIVERY_MS = 30_000
+_LONG_MAX = str(2**63 - 1)
+
+
+class Record(NamedTuple):
+    """One record of the log. `ingest_time`: epoch ms; `value`: None is a tombstone."""
+
+    partition: int
+    ingest_time: int
+    value: bytes | None
+
+
+def closing_time(rules: Time, day: dt.date) -> int:
+    """Ingest time (epoch ms) of the heartbeat that closes a day in every job.
+
+    FLOOR(it - lateness - skew TO HOUR) is past the day's end, with 4 minutes to spare for late records.
+    """
+    return rules.day_end(day) + (4 + math.ceil((rules.lateness_ms + rules.clock_skew_ms) / 60_000)) * 60_000
+
+
+def create_topic(settings: Settings, topic: str, partitions: int, log_append: bool = False) -> bool:
+    """Make a topic that keeps everything; returns False if it was there already with as many partitions.
+
+    `retention.ms=-1`, because Kafka deletes records with old timestamps soon after they arrive, and
+    `message.timestamp.after.max.ms` at its largest, because it refuses a `CreateTime` an hour ahead of its clock.
+    Raises `UserError` if no broker answers within 10 s or the topic exists with another number of partitions.
+    """
+    configs = {
+        "message.timestamp.type": "LogAppendTime" if log_append else "CreateTime",
+        "message.timestamp.after.max.ms": _LONG_MAX,
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "cleanup.policy": "delete",
+    }
+    with _admin(settings) as admin:
+        try:
+            admin.create_topics(
+                {topic: {"num_partitions": partitions, "replication_factor": -1, "configs": configs}},
+                timeout_ms=int(WAIT_S * 1000),
+            )
+        except TopicAlreadyExistsError:
+            there = _partitions(admin, settings, topic)
+            if there != partitions:
+                raise UserError(
+                    f"topic {topic} exists with {there} partitions, not {partitions}; name another topic or delete it"
+                ) from None
+            return False
+        admin.wait_for_topics([topic], timeout_ms=int(WAIT_S * 1000))
+    return True
+
+
+def delete_topic(settings: Settings, topic: str) -> None:
+    """Delete a topic and wait until the broker no longer lists it; a topic that is not there is a `UserError`."""
+    with _admin(settings) as admin:
+        _partitions(admin, settings, topic)
+        admin.delete_topics([topic], timeout_ms=int(WAIT_S * 1000))
+        gone = Retrying(stop=stop_after_delay(WAIT_S), wait=wait_fixed(0.1), retry=retry_if_result(lambda there: there))
+        try:
+            gone(lambda: topic in admin.list_topics())
+        except RetryError as still:
+            raise UserError(
+                f"topic {topic} is still there {WAIT_S:.0f} s after its deletion; see Kafka's log"
+            ) from still
+
+
+def topic_partitions(settings: Settings, topic: str) -> int:
+    """Number of partitions of a topic. Raises `UserError` if it or the broker is not there."""
+    with _admin(settings) as admin:
+        return _partitions(admin, settings, topic)
+
+
+def topic_end_offsets(settings: Settings, topic: str) -> dict[int, int]:
+    """Partition -> offset of the next record to come. Raises `UserError` if the topic or broker is not there."""
+    return {partition: offset for partition, (offset, _) in _offsets(settings, topic, OffsetSpec.LATEST).items()}
+
+
+def topic_max_ingest(settings: Settings, topic: str) -> dict[int, int | None]:
+    """Partition -> greatest ingest time in it (epoch ms), None for an empty one. Raises as `topic_end_offsets`."""
+    newest = _offsets(settings, topic, OffsetSpec.MAX_TIMESTAMP)
+    return {partition: at if at >= 0 else None for partition, (_, at) in newest.items()}
+
+
+def refuse_to_go_back(settings: Settings, topic: str, first_ingest: int) -> None:
+    """Raise `UserError` if the topic already reaches past `first_ingest` by more than the clock skew.
+
+    Such records would come behind the watermark of a running job: the same log would then mean one thing to the
+    stream and another to batch. They belong in a topic of their own.
+    """
+    reached = max((at for at in topic_max_ingest(settings, topic).values() if at is not None), default=None)
+    if reached is not None and reached > first_ingest + settings.time.clock_skew_ms:
+        raise UserError(
+            f"topic {topic} already reaches {_readable(settings, reached)}, past the first new record at "
+            f"{_readable(settings, first_ingest)}; name a new topic with --topic, or delete this one"
+        )
+
+
+def parse_speed(text: str) -> float | None:
+    """`real` -> 1.0, `60x` -> 60.0, `max` -> None (as fast as Kafka takes it). Raises `UserError` for anything else."""
+    if text == "max":
+        return None
+    if text == "real":
+        return 1.0
+    times = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x", text)
+    if times is None or float(times[1]) == 0:
+        raise UserError(f"speed {text!r} is not known; say real, max, or a multiple such as 60x")
+    return float(times[1])
+
+
+class Producer:
+    """Appends records in the order given, at the pace of their ingest times. Use as a context manager.
+
+    Idempotent, so the order within a partition holds and a retry doubles nothing. Every delivery report is looked at:
+    a record that Kafka refuses raises `UserError` at the next `send` or at the end, with Kafka's own reason. Leaving
+    the block waits until all is delivered; leaving it by an exception drops what is still queued.
+    """
+
+    def __init__(self, settings: Settings, topic: str, speed: float | None = None) -> None:
+        """`speed`: ingest-time milliseconds per millisecond of the wall clock; None sends without waiting."""
+        topic_partitions(settings, topic)  # says in 10 s what librdkafka would retry for minutes
+        self.delivered = 0
+        self._topic = topic
+        self._speed = speed
+        self._origin: tuple[int, float] | None = None
+        self._refused: KafkaError | None = None
+        self._since_poll = 0
+        self._kafka = _ConfluentProducer(
+            {
+                "bootstrap.servers": settings.kafka.bootstrap,
+                "enable.idempotence": True,
+                "compression.type": "none",  # kafka-python, the independent consumer, has no codec but gzip
+                "linger.ms": 50 if speed is None else 5,
+                "batch.num.messages": 50_000,
+                "queue.buffering.max.messages": 200_000,
+                "delivery.timeout.ms": _DELIVERY_MS,
+                "log_level": 2,  # what goes wrong is told by the delivery reports
+            },
+        )
+
+    def send(self, record: Record) -> None:
+        """Append one record, waiting first until its ingest time is due."""
+        if self._speed is not None:
+            self._wait(record.ingest_time)
+        while True:
+            try:
+                self._kafka.produce(
+                    self._topic,
+                    value=record.value,
+                    partition=record.partition,
+                    timestamp=record.ingest_time,
+                    on_delivery=self._on_delivery,
+                )
+                break
+            except BufferError:  # the queue is full: serve reports until there is room, at most the delivery timeout
+                self._kafka.poll(0.05)
+                self._raise_refused()
+            except KafkaException as refused:  # refused before it is queued, e.g. larger than a message may be
+                self._refused = refused.args[0]
+                self._raise_refused()
+        self._since_poll += 1
+        if self._since_poll >= 1000:
+            self._since_poll = 0
+            self._kafka.poll(0)
+            self._raise_refused()
+
+    def flush(self) -> None:
+        """Wait until every record is delivered; raises `UserError` if one was refused or not confirmed in time."""
+        left = self._kafka.flush(_DELIVERY_MS / 1000 + 5)
+        self._raise_refused()
+        if left:
+            raise UserError(
+                f"Kafka has not confirmed {left} records of topic {self._topic} after {_DELIVERY_MS // 1000} s; "
+                "look at the broker (samewater logs kafka) and send them again to a new topic"
+            )
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+        else:
+            self._kafka.purge()
+            self._kafka.poll(0)
+
+    def _wait(self, ingest_time: int) -> None:
+        if self._origin is None:
+            self._origin = (ingest_time, time.monotonic())
+        first, started = self._origin
+        assert self._speed is not None
+        due = started + (ingest_time - first) / 1000 / self._speed
+        while (left := due - time.monotonic()) > 0:
+            self._kafka.poll(min(left, 1.0))  # the wait also serves the delivery reports
+            self._raise_refused()
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.delivered += 1
+        elif self._refused is None:
+            self._refused = error
+
+    def _raise_refused(self) -> None:
+        if self._refused is not None:
+            raise UserError(
+                f"Kafka refused a record for topic {self._topic} ({self._refused.str()}); {self.delivered} records "
+                "before it are in the log, so mend the cause and send everything again to a new topic"
+            )
+
+
+def produce(
+    settings: Settings,
+    topic: str,
+    records: Iterable[Record],
+    speed: float | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> int:
+    """Append records and wait for the confirmation of each; returns their number.
+
+    `progress` is called with the number of further records sent, some times a second at most. Raises as `Producer`.
+    """
+    sent = told = 0
+    next_word = time.monotonic()
+    with Producer(settings, topic, speed) as producer:
+        for record in records:
+            producer.send(record)
+            sent += 1
+            if progress is not None and (sent & 0xFF == 0 or speed is not None) and time.monotonic() >= next_word:
+                progress(sent - told)
+                told, next_word = sent, time.monotonic() + 0.1
+    if progress is not None:
+        progress(sent - told)
+    return producer.delivered
+
+
+@contextmanager
+def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    unreachable = (
+        f"no Kafka broker answers at {settings.kafka.bootstrap}; start the stack (samewater up) or correct "
+        "[kafka] bootstrap"
+    )
+    try:
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.kafka.bootstrap,
+            bootstrap_timeout_ms=int(WAIT_S * 1000),
+            request_timeout_ms=int(WAIT_S * 1000),
+        )
+    except (KafkaConnectionError, KafkaTimeoutError) as down:
+        raise UserError(unreachable) from down
+    try:
+        yield admin
+    except (KafkaConnectionError, KafkaTimeoutError) as silent:
+        raise UserError(unreachable) from silent
+    except AdminError as refused:
+        raise UserError(f"Kafka at {settings.kafka.bootstrap} refused: {refused}; see its log") from refused
+    finally:
+        admin.close()
+
+
+def _partitions(admin: KafkaAdminClient, settings: Settings, topic: str) -> int:
+    missing = UserError(f"topic {topic} does not exist at {settings.kafka.bootstrap}; create it or name another")
+    try:
+        found = [t for t in admin.describe_topics([topic]) if t["name"] == topic and not t["error_code"]]
+    except UnknownTopicOrPartitionError as unknown:
+        raise missing from unknown
+    if not found:
+        raise missing
+    return len(found[0]["partitions"])
+
+
+def _offsets(settings: Settings, topic: str, which: OffsetSpec) -> dict[int, tuple[int, int]]:
+    with _admin(settings) as admin:
+        asked = {TopicPartition(topic, p): which for p in range(_partitions(admin, settings, topic))}
+        answers = admin.list_partition_offsets(asked, timeout_ms=int(WAIT_S * 1000))
+    return {tp.partition: (answer.offset, answer.timestamp) for tp, answer in sorted(answers.items())}
+
+
+def _readable(settings: Settings, epoch_ms: int) -> str:
+    day = settings.time.day_of(epoch_ms)
+    second = (epoch_ms - settings.time.day_start(day)) // 1000
+    return f"{day} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"

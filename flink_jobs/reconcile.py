@@ -1,0 +1,530 @@
+"""Do stream, batch, dashboard and files agree with the log, to the cent and to the row?
+
+Reads the order log with a consumer and a strict parser of its own (flink_jobs/oracle.py), and for each day what HBase,
+HDFS and Redis hold of the runs: by default the newest registered streaming and batch runs of `daily_report` that have
+the day's last version, and the dashboard's current generation; and the late records that Flink itself counted as
+dropped. Writes nothing. Prints each identity with both sides, their digests and the rows that differ.
+
+Exit code 0: all equal. 1: a difference, something missing, a day that is still open, or nothing to compare. 2: a
+mistake of the user or a server that is down.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import urllib.parse
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import fsspec
+import happybase
+import pyarrow as pa
+import redis as redis_client
+import requests
+from pyarrow import parquet
+from rich import box
+from rich.table import Table as RichTable
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs import oracle, regions, runs, stores
+from flink_jobs.checks import (
+    ABSENT,
+    DIFFERENT,
+    MISSING,
+    OK,
+    OPEN,
+    UNKNOWN,
+    Check,
+    StoredDay,
+    check_closed,
+    check_dashboard,
+    check_minutes_against_report,
+    check_modes,
+    check_published,
+    check_run,
+    compare,
+    compare_number,
+    failed,
+    stored_verdicts,
+    verdict_sums,
+    verdict_table,
+)
+from flink_jobs.console import parse_days, people, readable
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import open_log, reached
+from flink_jobs.order_log import topic_max_ingest
+from flink_jobs.settings import Settings
+from flink_jobs.stores import ALL, Table, yuan
+
+ROWS_PRINTED = 20
+NOTHING = "nothing to compare"
+LATE_METRIC = "numLateRecordsDropped"
+_METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked
+_HTTP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which runs to hold against the log; None: the newest that fits."""
+
+    streaming: str | None = None
+    batch: str | None = None
+    dashboard: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All checks, and for people: day -> side -> verdict -> records; and how far ingest time ran back in the log."""
+
+    first_day: str
+    last_day: str
+    topic: str
+    checks: list[Check]
+    verdicts: Mapping[str, Mapping[str, Mapping[str, str]]]
+    disorder_ms: Mapping[int, int]
+
+    @property
+    def red(self) -> bool:
+        """Whether anything is not as it must be."""
+        return failed(self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome, in one sentence."""
+        which = self.first_day if self.first_day == self.last_day else f"{self.first_day} to {self.last_day}"
+        if all(check.name == NOTHING for check in self.checks):
+            return f"{which}: there is nothing to compare: topic {self.topic} holds no record of that time"
+        count = Counter(check.verdict for check in self.checks)
+        waiting = [check.day for check in self.checks if check.verdict == OPEN]
+        unknown = f"; {count[UNKNOWN]} could not be looked at" if count[UNKNOWN] else ""
+        if not self.red:
+            return f"{which}: all {count[OK]} checks are equal{unknown}"
+        if count[DIFFERENT] or count[MISSING]:
+            still = f", still open: {', '.join(waiting)}" if waiting else ""
+            return (
+                f"{which}: NOT EQUAL: {count[DIFFERENT]} checks differ, {count[MISSING]} sides are missing, "
+                f"{count[OK]} are equal{still}{unknown}"
+            )
+        return f"{which}: provisional: the log has not passed {', '.join(waiting)} yet; reconcile again when it has"
+
+
+# ---------------------------------------------------------------- the log
+
+
+def rules_of(settings: Settings) -> oracle.Rules:
+    """The oracle's rules from the settings."""
+    known = regions.load(settings.regions_file())
+    return oracle.Rules(
+        lateness_ms=settings.time.lateness_ms,
+        future_ms=settings.time.future_ms,
+        late_copy_horizon_ms=settings.time.late_copy_horizon_ms,
+        zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
+        regions={province: frozenset(cities) for province, cities in known.provinces.items()},
+    )
+
+
+def read_truth(
+    settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str
+) -> tuple[dict[str, oracle.Day], dict[int, int]]:
+    """What the log says about each day, and how far ingest time ran back in each partition (ms)."""
+    with open_log(settings, topic) as log:
+        records = log.read(*rules.ingest_range(first_day, last_day))
+        return oracle.totals(oracle.classify(records, rules), rules, first_day, last_day), dict(log.disorder)
+
+
+# ---------------------------------------------------------------- the stores
+
+
+def read_run(
+    settings: Settings, connection: happybase.Connection, files: fsspec.AbstractFileSystem, run: runs.Run, day: str
+) -> StoredDay:
+    """All that HBase and HDFS hold of a run's day."""
+    final = settings.time.day_end(dt.date.fromisoformat(day))
+    markers = runs.markers(connection, day, run.run_id)
+    buckets = settings.report.buckets
+    by_version, doubled = stores.read_sales_files(files, settings, day, run.run_id)
+    rejected, rejected_doubled = stores.read_rejected(files, settings, day, run.run_id)
+    return StoredDay(
+        run_id=run.run_id,
+        mode=run.mode,
+        final=final,
+        markers={version: {k: str(v) for k, v in marker.model_dump().items()} for version, marker in markers.items()},
+        sales={v: stores.read_sales(connection, buckets, day, run.run_id, run.family, v) for v in markers},
+        verdicts=stores.read_verdicts(connection, day, run.run_id, run.family, final),
+        files=by_version,
+        doubled=doubled,
+        rejected=rejected,
+        rejected_doubled=rejected_doubled,
+    )
+
+
+def choose_run(
+    settings: Settings, connection: happybase.Connection, mode: str, topic: str, day: str, named: str | None
+) -> runs.Run | None:
+    """The named run, else the newest of this mode and topic with the last version of the day.
+
+    Raises `UserError` if the named run is not one of this mode on this topic.
+    """
+    if named is not None:
+        run = runs.get(connection, named)
+        if (run.job, run.mode, run.topic) != (runs.REPORT, mode, topic):
+            raise UserError(
+                f"run {named} is {run.job} ({run.mode}) of topic {run.topic}, not {runs.REPORT} ({mode}) of {topic}; "
+                "see `samewater runs`"
+            )
+        return run
+    final = settings.time.day_end(dt.date.fromisoformat(day))
+    candidates = runs.list_runs(connection, job=runs.REPORT, mode=mode, topic=topic)
+    return next((run for run in candidates if final in runs.markers(connection, day, run.run_id)), None)
+
+
+def read_published(
+    settings: Settings, connection: happybase.Connection, day: str, publication: runs.Publication
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What the published row says of its version, and what HBase holds under that run and version."""
+    said = {"run": publication.run_id, "version": str(publication.watermark)}
+    if publication.rows is not None:
+        said["rows"] = str(publication.rows)
+    if publication.digest:
+        said["digest"] = publication.digest
+    run = runs.find(connection, publication.run_id)
+    version = publication.watermark
+    held = {"run": ABSENT if run is None else run.run_id, "version": ABSENT}
+    if run is not None and version is not None and version in runs.markers(connection, day, run.run_id):
+        table = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
+        held |= {"version": str(version), "rows": str(len(table)), "digest": stores.digest(table)}
+    return said, held
+
+
+# ---------------------------------------------------------------- Flink's own count of dropped records
+
+
+def dropped_late(settings: Settings, flink_job_id: str) -> Table | str:
+    """Operator -> late records that it dropped since the job's last start; or why that cannot be told.
+
+    A batch job drops none, and a cluster forgets a job some time after its end.
+    """
+    if not flink_job_id:
+        return "the run has no Flink job id"
+    why = "no Flink cluster answers"
+    for cluster in (settings.flink.realtime, settings.flink.batch):
+        job = f"http://{cluster.rest}/jobs/{flink_job_id}"
+        try:
+            answer = requests.get(job, timeout=_HTTP_S)
+            if answer.status_code == requests.codes.not_found:
+                why = "no cluster knows the job any more"
+                continue
+            answer.raise_for_status()
+            found = answer.json()
+            if found["state"] != "RUNNING":
+                return f"the job is {found['state']}"
+            counts = _late_metrics(job, {vertex["id"]: vertex["name"] for vertex in found["vertices"]})
+        except requests.ConnectionError:
+            continue
+        except requests.RequestException as broken:
+            return f"{cluster.rest} does not tell: {type(broken).__name__}"
+        return counts or "no operator of the job counts dropped records"
+    return why
+
+
+def _late_metrics(job: str, vertices: Mapping[str, str]) -> Table:
+    found: Table = {}
+    gathered = Retrying(
+        retry=retry_if_result(lambda metrics: not metrics),
+        stop=stop_after_delay(_METRICS_S),
+        wait=wait_fixed(0.5),
+        retry_error_callback=lambda _: [],
+    )
+    for vertex, name in vertices.items():
+        address = f"{job}/vertices/{vertex}/subtasks/metrics"
+        names = [metric["id"] for metric in gathered(_json, address)]
+        late = [metric for metric in names if metric.endswith(LATE_METRIC)]
+        if late:
+            asked = ",".join(urllib.parse.quote(metric, safe="") for metric in late)
+            values = _json(f"{address}?get={asked}&agg=sum")
+            found |= {f"{name[:60]} {value['id']}": {"dropped": str(int(value["sum"]))} for value in values}
+    return found
+
+
+def _json(address: str) -> Any:
+    answer = requests.get(address, timeout=_HTTP_S)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def check_dropped(day: str, job: str, run_id: str, counted: Table | str) -> Check:
+    """No operator of a streaming job has dropped a late record."""
+    name = f"{job}: late rows dropped"
+    if isinstance(counted, str):
+        return Check(day, name, "none", counted, UNKNOWN, (run_id,))
+    none: Table = {row: {"dropped": "0"} for row in counted}
+    return compare(day, name, ("none", none), ("Flink", counted), (run_id,))
+
+
+# ---------------------------------------------------------------- the generator's ledger
+
+
+def ledger_tables(ledger: pa.Table, rules: oracle.Rules) -> dict[str, Table]:
+    """Day -> what the generator intended: `{verdict}|{reason}` -> records, and `accepted` -> orders, amount, users."""
+    columns = ("verdict", "reason", "ingest_time", "order_time", "order_id", "user_id", "cents")
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    money: Counter[str] = Counter()
+    users: dict[str, set[str]] = defaultdict(set)
+    times: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for verdict, reason, ingest, at, order_id, user, amount in zip(
+        *(ledger[column].to_pylist() for column in columns), strict=True
+    ):
+        day = rules.day_of(at if verdict in ("accepted", "duplicate") else ingest)
+        counts[day][f"{verdict}|{reason or ''}"] += 1
+        if verdict == "accepted":
+            money[day] += amount
+            users[day].add(user)
+            times[day][order_id].add(at)
+    return {
+        day: _witness(found, money[day], len(users[day]), sum(len(several) > 1 for several in times[day].values()))
+        for day, found in counts.items()
+    }
+
+
+def truth_as_ledger(truth: oracle.Day) -> Table:
+    """The log's own account in the form of `ledger_tables`."""
+    country = truth.sales.get((ALL, ALL), oracle.Sales())
+    reasons = {f"{verdict}|{reason}": records for (verdict, reason), records in truth.reasons.items()}
+    return _witness(reasons, country.cents, len(country.users), truth.conflicting)
+
+
+def _witness(records: Mapping[str, int], amount: int, users: int, conflicting: int) -> Table:
+    country = {"amount": yuan(amount), "users": str(users), "conflicting": str(conflicting)}
+    return {row: {"records": str(count)} for row, count in records.items()} | {"country": country}
+
+
+def read_ledger(file: Path) -> pa.Table:
+    """A ledger as `samewater generate --ledger` writes it. Raises `UserError` if the file is not one."""
+    try:
+        return parquet.read_table(file)
+    except (OSError, pa.ArrowException) as bad:
+        raise UserError(f"ledger {file} cannot be read: {bad}; name the Parquet file of `samewater generate`") from bad
+
+
+# ---------------------------------------------------------------- putting it together
+
+
+class _Reader:
+    """The opened stores of one reconciliation."""
+
+    def __init__(self, settings: Settings, topic: str, chosen: Chosen, open_stores: ExitStack) -> None:
+        self.settings = settings
+        self.topic = topic
+        self.chosen = chosen
+        self.connection: happybase.Connection = open_stores.enter_context(stores.hbase(settings))
+        self.files: fsspec.AbstractFileSystem = open_stores.enter_context(stores.hdfs(settings))
+        self.redis: redis_client.Redis = stores.redis(settings)
+        self.dropped: dict[str, Table | str] = {}
+
+    def readable(self, epoch_ms: int) -> str:
+        return readable(epoch_ms, self.settings.time)
+
+    def check_day(self, day: str, truth: oracle.Day) -> tuple[list[Check], dict[str, dict[str, str]]]:
+        """All checks of a closed day, and the verdict counts of each side for people to look at."""
+        found: list[Check] = []
+        verdicts = {"log": verdict_sums(verdict_table(truth))}
+        stored: dict[str, StoredDay] = {}
+        live: dict[str, str] = {}
+        for mode, named in (("streaming", self.chosen.streaming), ("batch", self.chosen.batch)):
+            run = choose_run(self.settings, self.connection, mode, self.topic, day, named)
+            if run is None:
+                found.append(Check(day, f"{mode}: report", "log", f"no {mode} run has the whole day", MISSING))
+                continue
+            stored[mode] = read_run(self.settings, self.connection, self.files, run, day)
+            verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))
+            found += check_run(day, truth, stored[mode], self.readable)
+            if mode == "streaming":
+                live[mode] = run.run_id
+        if len(stored) == 2:
+            found += check_modes(day, stored["streaming"], stored["batch"])
+        current = stores.current_generation(self.redis, self.settings)
+        dashboard = self.chosen.dashboard or current
+        if dashboard is None:
+            found.append(Check(day, "dashboard: minutes", "log", "Redis names no current run", MISSING))
+        else:
+            found += self._check_dashboard(day, truth, dashboard, stored.values())
+            live["dashboard"] = dashboard
+        if self.chosen.dashboard is None:
+            shown = runs.published(self.connection, runs.DASHBOARD, runs.LIVE)
+            said = ABSENT if shown is None else shown.run_id
+            found.append(compare_number(day, "dashboard: shown", ("published", said), ("Redis", current or ABSENT)))
+        found.append(self._check_published(day))
+        found += [check_dropped(day, job, run_id, self._dropped(run_id)) for job, run_id in live.items()]
+        return found, verdicts
+
+    def _check_dashboard(self, day: str, truth: oracle.Day, run_id: str, stored: Iterable[StoredDay]) -> list[Check]:
+        run = runs.find(self.connection, run_id)
+        if run is not None and run.topic != self.topic:
+            return [
+                Check(day, "dashboard: minutes", f"topic {self.topic}", f"reads topic {run.topic}", MISSING, (run_id,))
+            ]
+        minutes = stores.read_minutes(self.redis, self.settings, run_id, day)
+        days = stores.read_day_totals(self.redis, self.settings, run_id, day)
+        against = [check_minutes_against_report(day, run_id, minutes, one) for one in stored]
+        return [*check_dashboard(day, truth, run_id, minutes, days), *against]
+
+    def _check_published(self, day: str) -> Check:
+        publication = runs.published(self.connection, runs.REPORT, day)
+        if publication is None:
+            return Check(day, "published", f"{runs.REPORT} of {day}", "nothing is published", MISSING)
+        return check_published(day, *read_published(self.settings, self.connection, day, publication))
+
+    def _dropped(self, run_id: str) -> Table | str:
+        if run_id not in self.dropped:
+            run = runs.find(self.connection, run_id)
+            known = "the run is not registered" if run is None else dropped_late(self.settings, run.flink_job_id)
+            self.dropped[run_id] = known
+        return self.dropped[run_id]
+
+
+def reconcile_days(
+    settings: Settings,
+    first_day: str,
+    last_day: str,
+    topic: str,
+    chosen: Chosen | None = None,
+    ledger: Path | None = None,
+) -> Result:
+    """Hold the days (both included) of the stores against the log. A day that is still open is not compared.
+
+    Raises `UserError` if a server does not answer, or a topic, run or file is not there.
+    """
+    rules = rules_of(settings)
+    intended = None if ledger is None else ledger_tables(read_ledger(ledger), rules)
+    checks: list[Check] = []
+    verdicts: dict[str, dict[str, dict[str, str]]] = {}
+    disorder: dict[int, int] = {}
+    with ExitStack() as open_stores:
+        reader = _Reader(settings, topic, chosen or Chosen(), open_stores)
+        last_ingest = topic_max_ingest(settings, topic)
+        until = reached(last_ingest, settings.time.lateness_ms, settings.time.clock_skew_ms)
+        days = [
+            (dt.date.fromisoformat(first_day) + dt.timedelta(n)).isoformat()
+            for n in range((dt.date.fromisoformat(last_day) - dt.date.fromisoformat(first_day)).days + 1)
+        ]
+        closed = {
+            day: check_closed(day, rules.day_start(day) + oracle.DAY_MS, until, last_ingest, reader.readable)
+            for day in days
+        }
+        ready = [day for day in days if closed[day].verdict == OK]
+        truth: dict[str, oracle.Day] = {}
+        if ready:
+            truth, disorder = read_truth(settings, rules, topic, ready[0], ready[-1])
+        for day in days:
+            if day in truth and truth[day].records == 0:
+                nothing = f"topic {topic} holds no record of the day"
+                checks.append(Check(day, NOTHING, nothing, ABSENT, MISSING))
+                continue
+            checks.append(closed[day])
+            if day in truth:
+                found, verdicts[day] = reader.check_day(day, truth[day])
+                checks += found
+            if day in truth and intended is not None:
+                left = intended.get(day, {})
+                checks.append(compare(day, "ledger", ("ledger", left), ("log", truth_as_ledger(truth[day]))))
+    return Result(first_day, last_day, topic, checks, verdicts, disorder)
+
+
+# ---------------------------------------------------------------- command
+
+
+@click.command()
+@click.option("--from", "first", required=True, help="First business day, YYYY-MM-DD.")
+@click.option("--to", "last", help="Last business day, included.  [default: the first]")
+@click.option("--topic", help="Order log.  [default: that of the settings]")
+@click.option("--stream", "streaming", metavar="RUN", help="Streaming run.  [default: the newest that has the day]")
+@click.option("--batch", metavar="RUN", help="Batch run.  [default: the newest that has the day]")
+@click.option("--dashboard", metavar="RUN", help="Dashboard run.  [default: the current one]")
+@click.option(
+    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The generator's ledger, one witness more."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, every differing row included.")
+@click.pass_context
+def reconcile(
+    context: click.Context,
+    first: str,
+    last: str | None,
+    topic: str | None,
+    streaming: str | None,
+    batch: str | None,
+    dashboard: str | None,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
+    """Check that stream, batch, dashboard and files equal the log; exit 1 if anything differs."""
+    settings: Settings = context.obj
+    from_day, to_day = parse_days(first, last)
+    chosen = Chosen(streaming, batch, dashboard)
+    result = reconcile_days(settings, from_day, to_day, topic or settings.kafka.topic, chosen, ledger)
+    if as_json:
+        click.echo(json.dumps(as_dict(result), ensure_ascii=False, indent=2))
+    else:
+        print_result(settings, result)
+    context.exit(1 if result.red else 0)
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """The whole result for machines."""
+    return {
+        "from": result.first_day,
+        "to": result.last_day,
+        "topic": result.topic,
+        "equal": not result.red,
+        "says": result.sentence,
+        "disorder_ms": result.disorder_ms,
+        "verdicts": result.verdicts,
+        "checks": [check.as_json() for check in result.checks],
+    }
+
+
+def print_result(settings: Settings, result: Result) -> None:
+    """The result for people: the checks, the first differing rows of each, the verdicts, and one sentence."""
+    console = people()
+    plain = None if not console.is_terminal else box.SIMPLE_HEAD
+    colours = {OK: "green", UNKNOWN: "yellow", OPEN: "yellow"}
+    for day in dict.fromkeys(check.day for check in result.checks):
+        table = RichTable("check", "left", "right", "verdict", title=day, title_justify="left", box=plain)
+        for check in (check for check in result.checks if check.day == day):
+            style = colours.get(check.verdict, "bold red")
+            table.add_row(
+                check.name, check.left, check.right, check.verdict, style=None if check.verdict == OK else style
+            )
+        console.print(table)
+        for run_id in dict.fromkeys(run_id for check in result.checks if check.day == day for run_id in check.runs):
+            console.print(f"run {run_id}")
+        for check in (check for check in result.checks if check.day == day and check.differences):
+            _print_differences(console, check)
+        sides = result.verdicts.get(day, {})
+        if sides:
+            counts = RichTable("verdict", *sides, title=f"{day}: records by verdict", title_justify="left", box=plain)
+            for verdict in sorted({name for side in sides.values() for name in side}):
+                counts.add_row(verdict, *(side.get(verdict, "0") for side in sides.values()))
+            console.print(counts)
+    furthest = max(result.disorder_ms.values(), default=0)
+    if furthest > settings.time.clock_skew_ms:
+        console.print(
+            f"Beware: ingest time runs back by {furthest} ms within a partition, more than clock_skew_ms = "
+            f"{settings.time.clock_skew_ms}; a streaming job may drop such records."
+        )
+    console.print(result.sentence, style="bold red" if result.red else "bold green")
+
+
+def _print_differences(console: Any, check: Check) -> None:
+    console.print(f"{check.name} ({', '.join(check.runs)})" if check.runs else check.name)
+    rows = RichTable("row", "field", *check.side_names, box=None)
+    for difference in check.differences[:ROWS_PRINTED]:
+        rows.add_row(*difference)
+    console.print(rows)
+    if len(check.differences) > ROWS_PRINTED:
+        console.print(f"{len(check.differences)} differences; --json lists all of them")

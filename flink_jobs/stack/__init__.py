@@ -1,0 +1,19 @@
+"""The local stack: real servers as plain processes, watched by supervisord.
+
+`instance` says where it stands, `servers` what it consists of, `ready` when it is of use, `control` starts and stops it.
+"""
+
+from flink_jobs.stack.cli import stack_commands
+from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance, settings_file
+from flink_jobs.stack.servers import flink_bin, flink_env
+
+__all__ = [
+    "Instance",
+    "create_instance",
+    "find_instance",
+    "flink_bin",
+    "flink_env",
+    "open_instance",
+    "settings_file",
+    "stack_commands",
+]

@@ -1,0 +1,301 @@
+"""Which servers make up an instance, and how is each one started?
+
+Reads the templates in `conf/stack`, `conf/realtime` and `conf/batch`; writes the filled-in ones to the instance's folder.
+A server is data (`Server`): command, environment, ports, what it needs first, and the question that tells it is ready.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import ROOT, Settings
+from flink_jobs.stack import cgroup, ready
+from flink_jobs.stack.instance import Instance, home, open_instance
+
+CONF = ROOT / "conf"
+CLUSTERS = ("realtime", "batch")
+KAFKA_CLUSTER_ID = "c2FtZXdhdGVyLWxvY2FsIQ"  # any 16 bytes in base64; a cluster of one node meets no other
+# The second compiler pays for itself only after minutes of load; here it would take a third of the start-up.
+FIRST_COMPILER = "-XX:TieredStopAtLevel=1"
+# Small servers on few cores: a serial collector needs the least memory and no threads of its own.
+SMALL = (FIRST_COMPILER, "-XX:+UseSerialGC", "-Xss512k")
+# The list of HBase's own start script; without it the master dies on Java 17.
+HBASE_OPENS = tuple(
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in (
+        "java.nio",
+        "sun.nio.ch",
+        "java.lang",
+        "jdk.internal.ref",
+        "java.lang.reflect",
+        "java.util",
+        "java.util.concurrent",
+        "jdk.internal.util.random",
+    )
+) + (
+    "--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
+    "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One supervised process.
+
+    `ports`: names in `Instance.ports`, the one that clients use first. `needs`: servers that must be ready before.
+    `ask`: is given the process id, returns when ready, raises otherwise. `prepare`: runs once before the first start.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ports: tuple[str, ...]
+    ask: Callable[[int], None]
+    needs: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] | None = None
+
+
+def java() -> str:
+    """The Java to run servers with; `UserError` when there is none."""
+    named = os.environ.get("JAVA_HOME")
+    found = str(Path(named) / "bin" / "java") if named else shutil.which("java")
+    if not found or not os.access(found, os.X_OK):
+        raise UserError(f"there is no Java {f'in JAVA_HOME={named}' if named else 'on the PATH'}; run `make install`")
+    return found
+
+
+def jars(part: str) -> Path:
+    """The folder of the jars of `flink`, `hadoop`, `kafka` or `hbase`; `UserError` when they are missing."""
+    folder = home() / "jars" / part
+    if not any(folder.glob("*.jar")):
+        raise UserError(f"the jars of {part} are not in {folder}; run `make install`")
+    return folder
+
+
+def flink_home() -> Path:
+    """The Flink distribution inside the installed wheel."""
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("apache-flink is not installed in this Python; run `make install`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def flink_bin() -> Path:
+    """The `flink` command of the installed distribution."""
+    return flink_home() / "bin" / "flink"
+
+
+def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
+    """The variables that point Flink's scripts at one cluster of an instance, and at nothing else."""
+    hadoop = jars("hadoop")
+    parts = ("hadoop-client-api", "hadoop-client-runtime", "commons-logging")
+    folder = instance.folder / f"flink-{cluster}"
+    return {
+        "FLINK_HOME": str(flink_home()),
+        "FLINK_CONF_DIR": str(folder / "conf"),
+        "FLINK_LIB_DIR": str(instance.folder / "flink" / "lib"),
+        "FLINK_OPT_DIR": str(instance.folder / "flink" / "opt"),
+        "FLINK_LOG_DIR": str(instance.logs),
+        "FLINK_PID_DIR": str(folder / "pid"),
+        # Flink finds HDFS only here: neither pipeline.jars nor its own classes will do.
+        "HADOOP_CLASSPATH": ":".join(str(jar) for part in parts for jar in sorted(hadoop.glob(f"{part}-[0-9]*.jar"))),
+        "HADOOP_USER_NAME": instance.settings.hdfs.user,
+    }
+
+
+def flink_env(settings: Settings, cluster: str) -> dict[str, str]:
+    """The environment in which `flink_bin()` talks to `cluster` (`realtime` or `batch`).
+
+    On a cluster of the user's own (`conf_dir` empty) it is the environment as it is.
+    """
+    if not getattr(settings.flink, cluster).conf_dir:
+        return dict(os.environ)
+    return dict(os.environ) | flink_variables(open_instance(settings), cluster)
+
+
+def servers(instance: Instance) -> list[Server]:
+    """All servers of an instance, each one after those it needs."""
+    s, folder, run = instance.settings, instance.folder, java()
+
+    def jvm(part: str, main: str, *arguments: str, conf: str, heap: str, options: tuple[str, ...]) -> tuple[str, ...]:
+        path = f"{folder}/conf/{conf}:{jars(part)}/*"
+        temporary = f"-Djava.io.tmpdir={folder}/tmp"
+        return (run, f"-Xmx{heap}", *options, temporary, "-cp", path, main, *arguments)
+
+    kafka_conf = f"{folder}/conf/kafka/server.properties"
+    kafka_log = f"-Dlog4j2.configurationFile={folder}/conf/kafka/log4j2.properties"
+
+    def kafka(main: str, *arguments: str) -> tuple[str, ...]:
+        return jvm("kafka", main, *arguments, conf="kafka", heap="400m", options=(*SMALL, kafka_log))
+
+    def hdfs(main: str, *arguments: str) -> tuple[str, ...]:
+        return jvm("hadoop", f"org.apache.hadoop.hdfs.server.{main}", *arguments, conf="hadoop", heap="256m", options=SMALL)
+
+    def hbase(main: str, heap: str, options: tuple[str, ...]) -> tuple[str, ...]:
+        return jvm("hbase", f"org.apache.hadoop.hbase.{main}", "start", conf="hbase", heap=heap, options=options)
+
+    format_kafka = kafka("kafka.tools.StorageTool", "format", "-t", KAFKA_CLUSTER_ID, "-c", kafka_conf)
+    format_hdfs = hdfs("namenode.NameNode", "-format", "-nonInteractive")
+    found = [
+        Server(
+            "namenode",
+            hdfs("namenode.NameNode"),
+            ("namenode", "namenode-http"),
+            lambda _: ready.namenode(s),
+            prepare=lambda: _once(instance, "namenode", "current/VERSION", format_hdfs),
+        ),
+        Server(
+            "datanode",
+            hdfs("datanode.DataNode"),
+            ("datanode", "datanode-ipc", "datanode-http"),
+            lambda _: ready.datanode(s),
+            needs=("namenode",),
+        ),
+        Server(
+            "hbase",
+            hbase("master.HMaster", "700m", (*SMALL, *HBASE_OPENS)),
+            ("hbase-master", "hbase-master-http", "hbase-regionserver", "zookeeper"),
+            lambda _: ready.hbase_master(instance.ports["hbase-master-http"]),
+            needs=("datanode",),
+        ),
+        Server(
+            "hbase-thrift",
+            hbase("thrift.ThriftServer", "256m", (*SMALL, *HBASE_OPENS)),
+            ("hbase-thrift",),
+            lambda _: ready.hbase_thrift(s),
+            needs=("datanode",),  # it waits for the master by itself, so both start at once
+        ),
+        Server(
+            "kafka",
+            kafka("kafka.Kafka", kafka_conf),
+            ("kafka", "kafka-controller"),
+            lambda _: ready.kafka(s),
+            prepare=lambda: _once(instance, "kafka", "meta.properties", format_kafka),
+        ),
+        Server("redis", (_redis_server(), f"{folder}/conf/redis/redis.conf"), ("redis",), lambda _: ready.redis_server(s)),
+    ]
+    for cluster, rest in (("realtime", s.flink.realtime.rest), ("batch", s.flink.batch.rest)):
+        found += _flink_servers(instance, cluster, rest)
+    return found
+
+
+def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
+    first: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    if cluster == "batch":
+        needs = ("hbase",)  # not that it must, but starting takes all the CPU there is, and live work goes first
+        first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance.name) or "none"))
+    # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers again.
+    variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
+    scripts = flink_home() / "bin"
+    return [
+        Server(
+            f"{cluster}-jobmanager",
+            (*first, str(scripts / "jobmanager.sh"), "start-foreground"),
+            (f"{cluster}-rest", f"{cluster}-rpc"),
+            lambda _: ready.jobmanager(rest),
+            needs=needs,
+            environment=variables,
+        ),
+        Server(
+            f"{cluster}-taskmanager",
+            (*first, str(scripts / "taskmanager.sh"), "start-foreground"),
+            (),
+            lambda pid: ready.taskmanager(rest, pid),
+            needs=needs,
+            environment=variables,
+        ),
+    ]
+
+
+def _redis_server() -> str:
+    found = shutil.which("redis-server")
+    if not found:
+        raise UserError("redis-server is not installed; run `make install`")
+    return found
+
+
+def _once(instance: Instance, data: str, proof: str, command: tuple[str, ...]) -> None:
+    folder = instance.folder / "data" / data
+    if (folder / proof).exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # a format that was cut off left half of it
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        end = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise UserError(f"the data folder {folder} could not be formatted:\n{end}")
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """`template` with each `{{name}}` replaced by its value; `KeyError` for a name without one."""
+    return re.sub(r"\{\{([a-z.-]+)\}\}", lambda found: str(values[found[1]]), template)
+
+
+def write_configuration(instance: Instance) -> None:
+    """Fill in every template, link Flink's jars, and write supervisord's file with one program per server."""
+    folder, s = instance.folder, instance.settings
+    values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
+    values |= {
+        "folder": folder,
+        "instance": instance.name,
+        "socket": instance.socket,
+        "hdfs": s.hdfs.uri + s.hdfs.root,
+        "python": sys.executable,
+    }
+    for name in ("data/redis", "logs", "tmp", *(f"tmp/flink-{cluster}" for cluster in CLUSTERS)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for part in ("kafka", "hadoop", "hbase", "redis"):
+        _fill_folder(CONF / "stack" / part, folder / "conf" / part, values)
+    for cluster in CLUSTERS:
+        _fill_folder(CONF / "stack" / "flink", folder / f"flink-{cluster}" / "conf", values)
+        _fill_folder(CONF / cluster, folder / f"flink-{cluster}" / "conf", values)
+    _link_flink_jars(folder / "flink")
+
+    program = (CONF / "stack" / "program.conf").read_text()
+    text = fill((CONF / "stack" / "supervisord.conf").read_text(), values)
+    for server in servers(instance):
+        variables = ",".join(f'{key}="{value}"' for key, value in server.environment.items())
+        text += fill(
+            program,
+            {
+                "name": server.name,
+                "folder": folder,
+                "command": shlex.join(server.command),
+                "environment": variables,
+            },
+        )
+    (folder / "supervisord.conf").write_text(text)
+
+
+def _fill_folder(source: Path, target: Path, values: Mapping[str, object]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        (target / file.name).write_text(fill(file.read_text(), values))
+
+
+def _link_flink_jars(target: Path) -> None:
+    wheel, ours = flink_home(), jars("flink")
+    gateway = list(ours.glob("flink-sql-gateway-*.jar"))
+    python = list((wheel / "opt").glob("flink-python-*.jar"))
+    connectors = [jar for jar in ours.glob("*.jar") if jar not in gateway]
+    # `flink run -pym` and sql-client.sh both find everything this way; pipeline.jars would serve neither.
+    links = {
+        "lib": [*(wheel / "lib").glob("*.jar"), *python, *connectors],
+        "opt": [*(wheel / "opt").glob("*.jar"), *gateway],
+    }
+    for name, files in links.items():
+        folder = target / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for jar in files:
+            (folder / jar.name).symlink_to(jar)

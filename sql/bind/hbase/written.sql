@@ -1,0 +1,16 @@
+-- What has been written to HBase: one row per row put, after the put. rows: 1 for a row of daily_sales, else 0; orders
+-- and amount of city rows only, so that they add up.
+CREATE TEMPORARY VIEW written AS
+SELECT put_daily_sales(${version_ms}, province, city, orders, amount, users) AS `rows`,
+       version_time,
+       CASE WHEN city <> 'ALL' THEN orders ELSE 0 END AS orders,
+       CASE WHEN city <> 'ALL' THEN amount ELSE 0 END AS amount
+FROM daily_sales
+UNION ALL
+SELECT put_verdict_counts(${version_ms}, kafka_partition, verdict, records, offset_min, offset_max, offset_sum),
+       version_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2))
+FROM verdict_counts
+UNION ALL
+SELECT put_verdict_counts(${version_ms}, -1, 'conflicting', order_ids, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)),
+       version_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2))
+FROM conflicting

@@ -1,0 +1,9 @@
+-- The records that did not count, as Parquet, by business day and run. ingest_time, order_time: epoch ms.
+CREATE TEMPORARY TABLE rejected_files (
+  verdict STRING, reason STRING, kafka_partition INT, kafka_offset BIGINT, ingest_time BIGINT,
+  order_id STRING, order_time BIGINT, user_id STRING, province STRING, city STRING, amount STRING, payload BYTES,
+  dt STRING, run STRING
+) PARTITIONED BY (dt, run) WITH (
+  'connector' = 'filesystem', 'path' = '${hdfs_root}/rejected', 'format' = 'parquet',
+  'sink.rolling-policy.rollover-interval' = '1 h', 'sink.rolling-policy.check-interval' = '1 min'
+)

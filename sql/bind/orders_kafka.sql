@@ -1,0 +1,11 @@
+-- The order log in Kafka. Offsets are given for every partition and recorded with the run, so that a run can be repeated.
+CREATE TEMPORARY TABLE orders WITH (
+  'connector' = 'kafka',
+  'topic' = '${topic}',
+  'properties.bootstrap.servers' = '${bootstrap}',
+  'properties.group.id' = '${run_id}',
+  'format' = 'raw',
+  'scan.startup.mode' = 'specific-offsets',
+  'scan.startup.specific-offsets' = '${start_offsets}',
+  ${scan_end}
+) LIKE orders_schema

@@ -1,0 +1,1 @@
+payload, kafka_partition, kafka_offset, ingest_ltz

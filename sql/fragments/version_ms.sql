@@ -1,0 +1,1 @@
+(CAST(TIMESTAMPDIFF(MINUTE, TIMESTAMP '1970-01-01 00:00:00', version_end) AS BIGINT) * 60000 - ${zone_offset_ms})

@@ -1,0 +1,12 @@
+-- How many order_ids of a business day were accepted under more than one order_time?
+--
+-- One row per day that has any; the day's last hour is its version in both modes. A shop that changes the time of an
+-- order makes two orders of it: both count, and this figure shows that somebody should look.
+SELECT window_start AS day_start, window_end AS version_end, window_time AS version_time, COUNT(*) AS order_ids
+FROM (
+  SELECT window_start, window_end, window_time, order_id
+  FROM TABLE(TUMBLE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' DAY))
+  WHERE window_start >= TIMESTAMP '${from_day} 00:00:00' AND window_start <= TIMESTAMP '${to_day} 00:00:00'
+  GROUP BY window_start, window_end, window_time, order_id
+  HAVING COUNT(*) > 1)
+GROUP BY window_start, window_end, window_time

@@ -1,0 +1,4 @@
+-- Which minutes has the watermark passed, orders or not? One row per minute with any record, heartbeats included.
+SELECT window_start AS minute_start, window_time AS minute_time, COUNT(*) AS records
+FROM minute_records
+GROUP BY window_start, window_end, window_time

@@ -1,0 +1,22 @@
+-- The columns of the order log, written once; a binding adds the connector (LIKE orders_schema).
+--
+-- One row per record. payload: the value as it stands in the log. event_time: `order_time` where the record is
+-- one JSON object whose order_time is timely (not later than the lateness, not further ahead than a clock may
+-- be), else the ingest time: it places every record, good or bad, on the business day and never runs behind the
+-- watermark. Plain TIMESTAMP(3) in the business zone, because day windows over TIMESTAMP_LTZ lose rows (FLINK-38075).
+-- The watermark follows the ingest time, so that it cannot pass an accepted record.
+CREATE TEMPORARY TABLE orders_schema (
+  payload BYTES,
+  kafka_partition INT METADATA FROM 'partition' VIRTUAL,
+  kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+  ingest_ltz TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  event_time AS COALESCE(
+    CASE
+      WHEN TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)
+           BETWEEN ingest_ltz - ${lateness} AND ingest_ltz + ${future}
+      THEN CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))
+    END,
+    CAST(ingest_ltz AS TIMESTAMP(3))),
+  WATERMARK FOR event_time AS
+    FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness} - ${clock_skew} TO ${watermark_step})
+)

@@ -1,0 +1,132 @@
+"""The sink functions by the names that SQL calls them: thin wrappers, a batch of rows (pandas Series) a call.
+
+Job parameters (`pipeline.global-job-parameters`) say where to write; `samewater.` before each name below. Every
+function returns one BIGINT per row. They are not deterministic to the planner, which must not call them twice or not
+at all.
+
+put_daily_sales(version BIGINT ms, province STRING, city STRING, orders BIGINT, amount DECIMAL yuan, users BIGINT) -> 1
+put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, offset_min, offset_max, offset_sum) -> 0
+put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
+put_minute(minute BIGINT ms, province STRING, final BOOLEAN, orders BIGINT, cents BIGINT) -> 1
+put_progress(final_until BIGINT ms, written BIGINT) -> 1
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from pyflink.table import DataTypes, FunctionContext, ScalarFunction
+from pyflink.table.udf import udf
+
+from udfs.hbase_sink import HBaseSink, HBaseTarget
+from udfs.redis_sink import RedisSink, RedisTarget
+
+PREFIX = "samewater."
+
+
+def _parameter(context: FunctionContext, name: str) -> str:
+    value = context.get_job_parameter(PREFIX + name, None)
+    if value is None:
+        raise ValueError(f"job parameter {PREFIX}{name} is not set; add it to pipeline.global-job-parameters")
+    return str(value)
+
+
+def _offsets(text: str) -> dict[str, int]:
+    """`0=42;1=7` -> partition -> offset: job parameters may hold neither colon nor comma."""
+    pairs = (pair.split("=") for pair in text.split(";") if pair)
+    return {partition: int(offset) for partition, offset in pairs}
+
+
+class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
+    def open(self, function_context: FunctionContext) -> None:
+        self.sink = HBaseSink(
+            HBaseTarget(
+                host=_parameter(function_context, "hbase.host"),
+                port=int(_parameter(function_context, "hbase.port")),
+                prefix=_parameter(function_context, "hbase.prefix"),
+                buckets=int(_parameter(function_context, "buckets")),
+                run_id=_parameter(function_context, "run_id"),
+                mode=_parameter(function_context, "mode"),
+                zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
+                submitted_by=_parameter(function_context, "submitted_by"),
+                offsets=_offsets(_parameter(function_context, "offsets")),
+            )
+        )
+
+    def close(self) -> None:
+        self.sink.close()
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
+class PutDailySales(_HBaseFunction):
+    def eval(
+        self, version: pd.Series, province: pd.Series, city: pd.Series, orders: pd.Series, amount: pd.Series,
+        users: pd.Series,
+    ) -> pd.Series:
+        self.sink.put_daily_sales(version, province, city, orders, amount, users)
+        return pd.Series(1, index=version.index, dtype="int64")
+
+
+class PutVerdictCounts(_HBaseFunction):
+    def eval(
+        self, version: pd.Series, partition: pd.Series, verdict: pd.Series, records: pd.Series, offset_min: pd.Series,
+        offset_max: pd.Series, offset_sum: pd.Series,
+    ) -> pd.Series:
+        figures = {"records": records, "offset_min": offset_min, "offset_max": offset_max, "offset_sum": offset_sum}
+        self.sink.put_verdict_counts(version, partition, verdict, figures)
+        return pd.Series(0, index=version.index, dtype="int64")
+
+
+class PutMarker(_HBaseFunction):
+    def eval(self, version: pd.Series, rows: pd.Series, orders: pd.Series, amount: pd.Series) -> pd.Series:
+        for marker in sorted(zip(version, rows, orders, amount, strict=True)):
+            self.sink.put_marker(*marker)
+        return pd.Series(1, index=version.index, dtype="int64")
+
+
+class _RedisFunction(ScalarFunction):  # type: ignore[misc]
+    def open(self, function_context: FunctionContext) -> None:
+        self.sink = RedisSink(
+            RedisTarget(
+                host=_parameter(function_context, "redis.host"),
+                port=int(_parameter(function_context, "redis.port")),
+                db=int(_parameter(function_context, "redis.db")),
+                prefix=_parameter(function_context, "redis.prefix"),
+                run_id=_parameter(function_context, "run_id"),
+                zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
+            )
+        )
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
+class PutMinute(_RedisFunction):
+    def eval(
+        self, minute: pd.Series, province: pd.Series, final: pd.Series, orders: pd.Series, cents: pd.Series
+    ) -> pd.Series:
+        self.sink.put_minutes(minute, province, final, orders, cents)
+        return pd.Series(1, index=minute.index, dtype="int64")
+
+
+class PutProgress(_RedisFunction):
+    def eval(self, final_until: pd.Series, written: pd.Series) -> pd.Series:
+        self.sink.put_progress(int(final_until.max()))
+        return pd.Series(1, index=final_until.index, dtype="int64")
+
+
+FUNCTIONS = {
+    "put_daily_sales": PutDailySales,
+    "put_verdict_counts": PutVerdictCounts,
+    "put_marker": PutMarker,
+    "put_minute": PutMinute,
+    "put_progress": PutProgress,
+}
+
+
+def register(tables, names) -> None:  # type: ignore[no-untyped-def]
+    """Make functions known to a table environment under their SQL names."""
+    for name in names:
+        function = udf(FUNCTIONS[name](), result_type=DataTypes.BIGINT(), deterministic=False, func_type="pandas")
+        tables.create_temporary_function(name, function)

@@ -1,0 +1,88 @@
+"""How do minutes get into Redis?
+
+Called by SQL through udfs/functions.py, a batch of rows a call; returns only when Redis has taken them. Writes the keys
+`{prefix}:{run}:minutes:{day}`, `…:days`, `…:changes` and `…:progress` (formats: README.md, "What stands where").
+Money is integer cents. Every write is idempotent and guarded by minutes.lua. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+SCRIPT = Path(__file__).with_name("minutes.lua")
+CHANGES_KEPT = 100_000
+_PROGRESS = """
+local old = redis.call('HGET', KEYS[1], 'final_until')
+if not old or tonumber(ARGV[1]) >= tonumber(old) then redis.call('HSET', KEYS[1], 'final_until', ARGV[1]) end
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class RedisTarget:
+    """Where a run writes. `run_id` is the generation of the keys; offset of the business zone in ms east."""
+
+    host: str
+    port: int
+    db: int
+    prefix: str
+    run_id: str
+    zone_offset_ms: int
+
+
+class RedisSink:
+    """The writes of one dashboard run. One per Python worker.
+
+    A call that Redis does not answer is tried again for some seconds; then the error goes up, the job fails visibly and
+    restarts from its checkpoint. Nothing is skipped.
+    """
+
+    def __init__(self, target: RedisTarget) -> None:
+        self.target = target
+        self._client = redis.Redis(
+            host=target.host,
+            port=target.port,
+            db=target.db,
+            socket_timeout=10,
+            socket_connect_timeout=10,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.1), 8),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+        )
+        # A Script loads itself again when Redis has forgotten it (restart, SCRIPT FLUSH).
+        self._minutes = self._client.register_script(SCRIPT.read_text(encoding="utf-8"))
+        self._progress = self._client.register_script(_PROGRESS)
+
+    def put_minutes(
+        self,
+        minutes: Iterable[int],
+        provinces: Iterable[str],
+        finals: Iterable[bool],
+        orders: Iterable[int],
+        cents: Iterable[int],
+    ) -> int:
+        """Write minutes (start, epoch ms) of provinces (`ALL`: the country). Returns how many were not outdated."""
+        keys = [self._key("days"), self._key("changes")]
+        places: dict[str, int] = {}
+        values: list[str | int] = [CHANGES_KEPT]
+        for minute, province, final, count, amount in zip(minutes, provinces, finals, orders, cents, strict=True):
+            local = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=int(minute) + self.target.zone_offset_ms)
+            day = local.date().isoformat()
+            if day not in places:
+                keys.append(self._key(f"minutes:{day}"))
+                places[day] = len(keys)
+            values += [places[day], day, f"{local:%H:%M}|{province}", int(final), int(count), int(amount)]
+        return int(self._minutes(keys=keys, args=values))
+
+    def put_progress(self, final_until: int) -> None:
+        """Say that every minute before this instant (epoch ms) is final and written; never goes back."""
+        self._progress(keys=[self._key("progress")], args=[int(final_until)])
+
+    def _key(self, name: str) -> str:
+        return f"{self.target.prefix}:{self.target.run_id}:{name}"
