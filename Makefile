@@ -58,9 +58,13 @@ $(SAMEWATER_HOME)/system.stamp: tools/system-packages.sh
 	@mkdir -p $(@D) && touch $@
 
 .venv/packages.stamp: requirements.lock | $(SAMEWATER_HOME)/system.stamp
-	@echo "Installing the Python packages of requirements.lock into .venv (1 GB; some minutes the first time)."
+	@echo "Installing the Python packages of requirements.lock into .venv (1 GB)."
 	@python=$$(tools/system-packages.sh --python) && "$$python" -m venv .venv
-	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@awk '/^[^ #]/ { uv = /^uv==/ } uv' requirements.lock > .venv/uv.txt
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@# uv takes a fifth of the time; pip knows the mirror or proxy that was set up for it.
+	@.venv/bin/uv pip install -q --python .venv/bin/python --build-constraints requirements.lock --require-hashes -r requirements.lock \
+		|| .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/project.stamp: pyproject.toml .venv/packages.stamp

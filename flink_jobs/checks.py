@@ -153,12 +153,13 @@ def verdict_sums(verdicts: Table) -> dict[str, str]:
 
 
 def _sum(values: Iterable[str], read: Callable[[str], int] = int, write: Callable[[int], str] = str) -> str:
-    values = list(values)
-    try:
-        return write(sum(read(value) for value in values))
-    except ValueError:
-        spoilt = next(value for value in values if not value.lstrip("-").replace(".", "", 1).isdigit())
-        return f"no sum: {spoilt!r}"
+    total = 0
+    for value in values:
+        try:
+            total += read(value)
+        except ValueError:
+            return f"no sum: {value!r}"
+    return write(total)
 
 
 def _sum_rows(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from flink_jobs.settings import Settings
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 
 QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected")
-SINKS = ("put_daily_sales", "put_verdict_counts", "put_marker")
+SINKS = ("put_daily_sales", "put_verdict_counts", "put_conflicting", "put_marker")
 STREAMING = {
     "state.backend.type": "rocksdb",
     "execution.checkpointing.interval": "10 s",

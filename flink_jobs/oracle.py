@@ -80,16 +80,21 @@ class Order(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a value is when it is no valid order: `malformed`, `heartbeat` or `invalid`, and why."""
+    """What a value is when it is no valid order: `malformed`, `heartbeat` or `invalid`, and why.
+
+    `order_time`: that of an invalid order if it is itself valid, for it says on which day the record stands.
+    """
 
     verdict: str
     reason: str
+    order_time: int | None = None
 
 
 class Judged(NamedTuple):
     """One record of the log with its verdict. `reason` is empty where the verdict says it all.
 
-    `event_time` is the order time of a timely record and the ingest time of any other.
+    `event_time` is a valid order time that is neither late nor too far ahead, whatever else is wrong with the record,
+    and the ingest time of any other.
     """
 
     partition: int
@@ -194,20 +199,22 @@ def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
         return Verdict("malformed", "json")
     order_id, time, user_id = found.get("order_id"), found.get("order_time"), found.get("user_id")
     province, city, amount = found.get("province"), found.get("city"), found.get("amount")
-    if not isinstance(order_id, str) or not _ID.fullmatch(order_id):
-        return Verdict("invalid", "order_id")
     # type(), not isinstance(): True is an int for Python, and a float is none however whole it is.
     if type(time) is not int or not EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME:
+        time = None
+    if not isinstance(order_id, str) or not _ID.fullmatch(order_id):
+        return Verdict("invalid", "order_id", time)
+    if time is None:
         return Verdict("invalid", "order_time")
     if not isinstance(user_id, str) or not _ID.fullmatch(user_id):
-        return Verdict("invalid", "user_id")
+        return Verdict("invalid", "user_id", time)
     if not isinstance(province, str) or province not in regions:
-        return Verdict("invalid", "province")
+        return Verdict("invalid", "province", time)
     if not isinstance(city, str) or city not in regions[province]:
-        return Verdict("invalid", "city")
+        return Verdict("invalid", "city", time)
     cents = _cents(amount)
     if cents is None:
-        return Verdict("invalid", "amount")
+        return Verdict("invalid", "amount", time)
     # The same few thousand codes and users come back all the time: keep one copy of each.
     return Order(order_id, time, sys.intern(user_id), sys.intern(province), sys.intern(city), cents)
 
@@ -224,7 +231,10 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
     for partition, offset, ingest, value in records:
         order = parse(value, rules.regions)
         if isinstance(order, Verdict):
-            yield Judged(partition, offset, ingest, ingest, order.verdict, order.reason, None)
+            at = order.order_time
+            timely = at is not None and ingest - rules.lateness_ms <= at <= ingest + rules.future_ms
+            event_time = at if at is not None and timely else ingest
+            yield Judged(partition, offset, ingest, event_time, order.verdict, order.reason, None)
         elif order.order_time > ingest + rules.future_ms:
             yield Judged(partition, offset, ingest, ingest, "future", "", order)
         elif order.order_time < ingest - rules.lateness_ms:

@@ -96,6 +96,12 @@ def delete_topic(settings: Settings, topic: str) -> None:
             ) from still
 
 
+def topics(settings: Settings) -> list[str]:
+    """Names of all topics. Raises `UserError` if no broker answers."""
+    with _admin(settings) as admin:
+        return sorted(admin.list_topics())
+
+
 def topic_partitions(settings: Settings, topic: str) -> int:
     """Number of partitions of a topic. Raises `UserError` if it or the broker is not there."""
     with _admin(settings) as admin:

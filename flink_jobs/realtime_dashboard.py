@@ -21,7 +21,7 @@ from flink_jobs.session import Session
 from flink_jobs.settings import Settings
 
 QUERIES = ("minutes_provisional", "minutes_final", "minutes_passed")
-SINKS = ("put_minute", "put_progress")
+SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
 CONFIG = {
     "state.backend.type": "hashmap",
     "execution.checkpointing.interval": "10 s",

@@ -6,15 +6,19 @@ at all.
 
 put_daily_sales(version BIGINT ms, province STRING, city STRING, orders BIGINT, amount DECIMAL yuan, users BIGINT) -> 1
 put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, offset_min, offset_max, offset_sum) -> 0
+put_conflicting(version BIGINT ms, order_ids BIGINT) -> 0
 put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
-put_minute(minute BIGINT ms, province STRING, final BOOLEAN, orders BIGINT, cents BIGINT) -> 1
+put_provisional_minute, put_final_minute(minute BIGINT ms, province STRING, orders BIGINT, cents BIGINT) -> 1
 put_progress(final_until BIGINT ms, written BIGINT) -> 1
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+
 import pandas as pd
-from pyflink.table import DataTypes, FunctionContext, ScalarFunction
+from pyflink.table import DataTypes, FunctionContext, ScalarFunction, TableEnvironment
 from pyflink.table.udf import udf
 
 from udfs.hbase_sink import HBaseSink, HBaseTarget
@@ -78,6 +82,12 @@ class PutVerdictCounts(_HBaseFunction):
         return pd.Series(0, index=version.index, dtype="int64")
 
 
+class PutConflicting(_HBaseFunction):
+    def eval(self, version: pd.Series, order_ids: pd.Series) -> pd.Series:
+        self.sink.put_conflicting(version, order_ids)
+        return pd.Series(0, index=version.index, dtype="int64")
+
+
 class PutMarker(_HBaseFunction):
     def eval(self, version: pd.Series, rows: pd.Series, orders: pd.Series, amount: pd.Series) -> pd.Series:
         for marker in sorted(zip(version, rows, orders, amount, strict=True)):
@@ -103,10 +113,13 @@ class _RedisFunction(ScalarFunction):  # type: ignore[misc]
 
 
 class PutMinute(_RedisFunction):
-    def eval(
-        self, minute: pd.Series, province: pd.Series, final: pd.Series, orders: pd.Series, cents: pd.Series
-    ) -> pd.Series:
-        self.sink.put_minutes(minute, province, final, orders, cents)
+    """`final` is no argument of SQL, for a literal does not come as a Series."""
+
+    def __init__(self, final: bool) -> None:
+        self.final = final
+
+    def eval(self, minute: pd.Series, province: pd.Series, orders: pd.Series, cents: pd.Series) -> pd.Series:
+        self.sink.put_minutes(self.final, minute, province, orders, cents)
         return pd.Series(1, index=minute.index, dtype="int64")
 
 
@@ -119,13 +132,15 @@ class PutProgress(_RedisFunction):
 FUNCTIONS = {
     "put_daily_sales": PutDailySales,
     "put_verdict_counts": PutVerdictCounts,
+    "put_conflicting": PutConflicting,
     "put_marker": PutMarker,
-    "put_minute": PutMinute,
+    "put_provisional_minute": partial(PutMinute, final=False),
+    "put_final_minute": partial(PutMinute, final=True),
     "put_progress": PutProgress,
 }
 
 
-def register(tables, names) -> None:  # type: ignore[no-untyped-def]
+def register(tables: TableEnvironment, names: Iterable[str]) -> None:
     """Make functions known to a table environment under their SQL names."""
     for name in names:
         function = udf(FUNCTIONS[name](), result_type=DataTypes.BIGINT(), deterministic=False, func_type="pandas")

@@ -78,20 +78,21 @@ class HBaseSink:
         versions: Iterable[int],
         partitions: Iterable[int],
         verdicts: Iterable[str],
-        figures: Mapping[str, Iterable[int | None]],
+        figures: Mapping[str, Iterable[int]],
     ) -> int:
-        """Write counts by partition (-1: over all) and verdict; figures: records, offset_min, offset_max, offset_sum."""
-        columns = [list(values) for values in figures.values()]
+        """Write counts by partition and verdict; figures: records, offset_min, offset_max, offset_sum."""
         rows = []
-        for n, (version, partition, verdict) in enumerate(zip(versions, partitions, verdicts, strict=True)):
-            cells = {
-                name: str(int(column[n]))  # type: ignore[arg-type]
-                for name, column in zip(figures, columns, strict=True)
-                if column[n] is not None and column[n] == column[n]  # pandas gives NaN for NULL
-            }
-            where = "ALL" if partition < 0 else f"{int(partition):05d}"
-            key = f"{self._day(int(version))}|{self.target.run_id}|{where}|{verdict}"
-            rows.append((key, int(version), cells))
+        for version, partition, verdict, *values in zip(versions, partitions, verdicts, *figures.values(), strict=True):
+            cells = {name: str(int(value)) for name, value in zip(figures, values, strict=True)}
+            rows.append((self._verdict_key(int(version), f"{int(partition):05d}", verdict), int(version), cells))
+        return self._put("verdicts", rows)
+
+    def put_conflicting(self, versions: Iterable[int], order_ids: Iterable[int]) -> int:
+        """Write how many order_ids of a day were accepted under more than one order_time."""
+        rows = [
+            (self._verdict_key(int(version), "ALL", "conflicting"), int(version), {"records": str(int(count))})
+            for version, count in zip(versions, order_ids, strict=True)
+        ]
         return self._put("verdicts", rows)
 
     def put_marker(self, version: int, rows: int, orders: int, amount: Decimal) -> int:
@@ -190,6 +191,9 @@ class HBaseSink:
     def _sales_key(self, version: int, province: str, city: str) -> str:
         bucket = zlib.crc32(f"{province}|{city}".encode()) % self.target.buckets
         return f"{bucket}|{self._day(version)}|{self.target.run_id}|{province}|{city}"
+
+    def _verdict_key(self, version: int, partition: str, verdict: str) -> str:
+        return f"{self._day(version)}|{self.target.run_id}|{partition}|{verdict}"
 
     def _day_end(self, version: int) -> int:
         offset = self.target.zone_offset_ms

@@ -61,9 +61,9 @@ class RedisSink:
 
     def put_minutes(
         self,
+        final: bool,
         minutes: Iterable[int],
         provinces: Iterable[str],
-        finals: Iterable[bool],
         orders: Iterable[int],
         cents: Iterable[int],
     ) -> int:
@@ -71,7 +71,7 @@ class RedisSink:
         keys = [self._key("days"), self._key("changes")]
         places: dict[str, int] = {}
         values: list[str | int] = [CHANGES_KEPT]
-        for minute, province, final, count, amount in zip(minutes, provinces, finals, orders, cents, strict=True):
+        for minute, province, count, amount in zip(minutes, provinces, orders, cents, strict=True):
             local = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=int(minute) + self.target.zone_offset_ms)
             day = local.date().isoformat()
             if day not in places:

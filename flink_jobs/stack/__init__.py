@@ -1,10 +1,11 @@
 """The local stack: real servers as plain processes, watched by supervisord.
 
-`instance` says where it stands, `servers` what it consists of, `ready` when it is of use, `control` starts and stops it.
+`instance` says where it stands, `servers` what it consists of, `ready` when it is of use; `control` starts and
+stops it.
 """
 
 from flink_jobs.stack.cli import stack_commands
-from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance, settings_file
+from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance, settings_file, to_toml
 from flink_jobs.stack.servers import flink_bin, flink_env
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "open_instance",
     "settings_file",
     "stack_commands",
+    "to_toml",
 ]

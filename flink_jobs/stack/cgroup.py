@@ -1,8 +1,8 @@
 """May the batch cluster have a CPU group of its own, so that live work goes first?
 
 Reads and writes below `/sys/fs/cgroup`, in version 1 or 2, where the user may. Beside nice 10, which always works, the
-group as a whole counts as a quarter of one busy live thread, however many threads the batch cluster runs. A tenth was
-tried: under load its processes then missed their own time-outs. They also start at the usual share, for the same reason.
+group as a whole gets a quarter of the usual share, however many threads the batch cluster runs. A tenth was tried:
+under load its processes then missed their own time-outs. They also start at the usual share, for the same reason.
 """
 
 from __future__ import annotations

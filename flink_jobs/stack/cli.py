@@ -72,7 +72,9 @@ def status(name: str | None, as_json: bool) -> None:
     if any(row.pid for row in rows):
         click.echo(f"{cgroup.describe(instance.name)}.")
     if orphans:
-        click.echo(f"Processes {', '.join(map(str, orphans))} have lost their parent; `up`, `restart` and `down` end them.")
+        click.echo(
+            f"Processes {', '.join(map(str, orphans))} have lost their parent; `up`, `restart` and `down` end them."
+        )
 
 
 @click.command()

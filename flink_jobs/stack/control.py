@@ -11,17 +11,26 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
+from tenacity import (
+    Retrying,
+    retry_if_not_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_fixed,
+)
 
 from flink_jobs.errors import UserError
 from flink_jobs.stack import cgroup, processes
@@ -71,7 +80,7 @@ def supervisord_pid(instance: Instance) -> int | None:
 def up(instance: Instance, say: Say) -> None:
     """Start what does not run yet and wait until all servers are of use, telling each one as it becomes ready.
 
-    Raises `UserError` naming the servers that did not, with the end of their logs.
+    Raises `UserError` naming the first server that did not, with the end of its log; what has started goes on running.
     """
     begin = time.monotonic()
     with instance.lock():
@@ -101,7 +110,9 @@ def _start_supervisord(instance: Instance) -> str | None:
         processes.MARK: str(instance.folder),
     }
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(instance.folder / "supervisord.conf")]
-    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+    )
     if done.returncode != 0:
         raise UserError(f"supervisord did not start: {done.stdout}{done.stderr}")
 
@@ -116,55 +127,70 @@ def _start_supervisord(instance: Instance) -> str | None:
     return refused
 
 
-def _patiently(ask: Callable[[], None], seconds: float) -> None:
-    """Ask until there is no exception, at most for so long; then the last one is raised."""
-
-    def may_get_better(call: RetryCallState | BaseException) -> bool:
-        return not isinstance(call, _GivenUp) and isinstance(call, Exception)
-
+def _patiently(ask: Callable[[], None], seconds: float, enough: threading.Event | None = None) -> None:
+    """Ask until there is no exception, at most for so long or until `enough` is set; then the last one is raised."""
+    enough = enough or threading.Event()
     for attempt in Retrying(
-        stop=stop_after_delay(seconds), wait=wait_fixed(0.5), retry=retry_if_exception(may_get_better), reraise=True
+        stop=stop_any(stop_after_delay(seconds), stop_when_event_set(enough)),
+        sleep=sleep_using_event(enough),
+        wait=wait_fixed(0.5),
+        retry=retry_if_not_exception_type(_GivenUp),
+        reraise=True,
     ):
         with attempt:
             ask()
 
 
 def _start(instance: Instance, wanted: Iterable[Server], say: Say) -> None:
+    control = _supervisor(instance)
+    states = {info["name"]: info["statename"] for info in control.getAllProcessInfo()}
     wanted = list(wanted)
+    stopped = {server.name for server in wanted if states[server.name] in DOWN_STATES}
+    for server in wanted:
+        if server.name in stopped:
+            _check_ports(instance, server)
     begin = time.monotonic()
     tasks: dict[str, Future[None]] = {}
+    enough = threading.Event()
 
     def bring_up(server: Server) -> None:
         for need in server.needs:
             if need in tasks:
                 tasks[need].result()
-        _start_one(instance, server)
+        if server.name in stopped:
+            _launch(instance, server)
+        _await(instance, server, enough)
         where = f"127.0.0.1:{instance.ports[server.ports[0]]}" if server.ports else ""
         say(f"{server.name:<21} ready after {time.monotonic() - begin:5.1f} s  {where}".rstrip())
 
     with ThreadPoolExecutor(len(wanted)) as pool:
         for server in wanted:
             tasks[server.name] = pool.submit(bring_up, server)
-    failures = dict.fromkeys(str(error) for task in tasks.values() if (error := task.exception()))
-    for task in tasks.values():
-        if (error := task.exception()) and not isinstance(error, UserError):
-            raise error
-    if failures:
-        raise UserError("\n".join(failures))
+        try:
+            done, _ = wait(tasks.values(), return_when=FIRST_EXCEPTION)
+        finally:  # the first failure, or Ctrl-C, ends the waiting for the others
+            enough.set()
+    for task in done:
+        task.result()
 
 
-def _start_one(instance: Instance, server: Server) -> None:
+def _check_ports(instance: Instance, server: Server) -> None:
+    for port in (instance.ports[name] for name in server.ports):
+        if not is_free(port):
+            raise UserError(
+                f"port {port} for {server.name} is taken by {processes.listener(port)}; "
+                "stop that, or use other ports: `samewater up --instance NAME`"
+            )
+
+
+def _launch(instance: Instance, server: Server) -> None:
+    if server.prepare:
+        server.prepare()
+    _supervisor(instance).startProcess(server.name, False)
+
+
+def _await(instance: Instance, server: Server, enough: threading.Event) -> None:
     control = _supervisor(instance)
-    if control.getProcessInfo(server.name)["statename"] in DOWN_STATES:
-        for port in (instance.ports[name] for name in server.ports):
-            if not is_free(port):
-                raise UserError(
-                    f"port {port} for {server.name} is taken by {processes.listener(port)}; "
-                    "stop that, or use other ports: `samewater up --instance NAME`"
-                )
-        if server.prepare:
-            server.prepare()
-        control.startProcess(server.name, False)
     seen: set[int] = set()
 
     def ask() -> None:
@@ -176,7 +202,7 @@ def _start_one(instance: Instance, server: Server) -> None:
 
     begin = time.monotonic()
     try:
-        _patiently(ask, START_SECONDS)
+        _patiently(ask, START_SECONDS, enough)
     except Exception as last:  # whatever the client library raises: it is told, with the server's own words
         file = log_file(instance, server.name)
         raise UserError(

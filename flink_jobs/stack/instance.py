@@ -89,7 +89,7 @@ class Instance:
 
     @cached_property
     def ports(self) -> dict[str, int]:
-        """Ports by name. The settings have the last word on those they name; the others stand in the NameNode's block."""
+        """Ports by name. The settings decide those that they name; the others stand in the NameNode's block."""
         s = self.settings
         namenode = port_of(s.hdfs.uri)
         return block(namenode - namenode % 100) | {
@@ -113,7 +113,8 @@ class Instance:
         if len(os.fsencode(near)) <= LONGEST_SOCKET:
             return near
         short = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"samewater-{os.getuid()}-{short}.sock"
+        # Not XDG_RUNTIME_DIR or TMPDIR: the next shell, which must find it again, may have another one.
+        return Path("/tmp") / f"samewater-{os.getuid()}-{short}.sock"
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -79,7 +79,12 @@ def end(processes: list[psutil.Process], patience: float = 5) -> None:
 def listener(port: int) -> str:
     """Who listens on this port of this machine, for a message: `process 12 (redis-server)`, or what is known."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if (
+            connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr.port == port
+            and connection.pid
+        ):
             return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
     return "a process of another user"
 

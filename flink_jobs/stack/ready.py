@@ -51,7 +51,11 @@ def kafka(settings: Settings) -> None:
 def redis_server(settings: Settings) -> None:
     """Redis takes a write (it refuses while it loads its log)."""
     with redis.Redis(
-        settings.redis.host, settings.redis.port, settings.redis.db, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
+        settings.redis.host,
+        settings.redis.port,
+        settings.redis.db,
+        socket_timeout=SECONDS,
+        socket_connect_timeout=SECONDS,
     ) as client:
         client.set(f"{settings.redis.prefix}:ready", 1, px=1)
 
@@ -72,7 +76,9 @@ def datanode(settings: Settings) -> None:
     file = f"http://{settings.hdfs.webhdfs}/webhdfs/v1{settings.hdfs.root}/.ready"
     user = {"user.name": settings.hdfs.user}
     text = b"ready?"
-    requests.put(file, params={"op": "CREATE", "overwrite": "true", **user}, data=text, timeout=SECONDS).raise_for_status()
+    requests.put(
+        file, params={"op": "CREATE", "overwrite": "true", **user}, data=text, timeout=SECONDS
+    ).raise_for_status()
     read = requests.get(file, params={"op": "OPEN", **user}, timeout=SECONDS)
     read.raise_for_status()
     requests.delete(file, params={"op": "DELETE", **user}, timeout=SECONDS).raise_for_status()

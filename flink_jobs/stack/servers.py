@@ -1,6 +1,7 @@
 """Which servers make up an instance, and how is each one started?
 
-Reads the templates in `conf/stack`, `conf/realtime` and `conf/batch`; writes the filled-in ones to the instance's folder.
+Reads the templates in `conf/stack`, `conf/realtime` and `conf/batch`; writes the filled-in ones to the
+instance's folder.
 A server is data (`Server`): command, environment, ports, what it needs first, and the question that tells it is ready.
 """
 
@@ -30,19 +31,15 @@ FIRST_COMPILER = "-XX:TieredStopAtLevel=1"
 # Small servers on few cores: a serial collector needs the least memory and no threads of its own.
 SMALL = (FIRST_COMPILER, "-XX:+UseSerialGC", "-Xss512k")
 # The list of HBase's own start script; without it the master dies on Java 17.
-HBASE_OPENS = tuple(
-    f"--add-opens=java.base/{package}=ALL-UNNAMED"
-    for package in (
-        "java.nio",
-        "sun.nio.ch",
-        "java.lang",
-        "jdk.internal.ref",
-        "java.lang.reflect",
-        "java.util",
-        "java.util.concurrent",
-        "jdk.internal.util.random",
-    )
-) + (
+HBASE_OPENS = (
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang.reflect=ALL-UNNAMED",
+    "--add-opens=java.base/java.util=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.util.random=ALL-UNNAMED",
     "--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
     "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
 )
@@ -139,7 +136,9 @@ def servers(instance: Instance) -> list[Server]:
         return jvm("kafka", main, *arguments, conf="kafka", heap="400m", options=(*SMALL, kafka_log))
 
     def hdfs(main: str, *arguments: str) -> tuple[str, ...]:
-        return jvm("hadoop", f"org.apache.hadoop.hdfs.server.{main}", *arguments, conf="hadoop", heap="256m", options=SMALL)
+        return jvm(
+            "hadoop", f"org.apache.hadoop.hdfs.server.{main}", *arguments, conf="hadoop", heap="256m", options=SMALL
+        )
 
     def hbase(main: str, heap: str, options: tuple[str, ...]) -> tuple[str, ...]:
         return jvm("hbase", f"org.apache.hadoop.hbase.{main}", "start", conf="hbase", heap=heap, options=options)
@@ -182,7 +181,9 @@ def servers(instance: Instance) -> list[Server]:
             lambda _: ready.kafka(s),
             prepare=lambda: _once(instance, "kafka", "meta.properties", format_kafka),
         ),
-        Server("redis", (_redis_server(), f"{folder}/conf/redis/redis.conf"), ("redis",), lambda _: ready.redis_server(s)),
+        Server(
+            "redis", (_redis_server(), f"{folder}/conf/redis/redis.conf"), ("redis",), lambda _: ready.redis_server(s)
+        ),
     ]
     for cluster, rest in (("realtime", s.flink.realtime.rest), ("batch", s.flink.batch.rest)):
         found += _flink_servers(instance, cluster, rest)
@@ -195,7 +196,7 @@ def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
     if cluster == "batch":
         needs = ("hbase",)  # not that it must, but starting takes all the CPU there is, and live work goes first
         first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance.name) or "none"))
-    # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers again.
+    # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"
     return [
@@ -241,17 +242,26 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return re.sub(r"\{\{([a-z.-]+)\}\}", lambda found: str(values[found[1]]), template)
 
 
-def write_configuration(instance: Instance) -> None:
-    """Fill in every template, link Flink's jars, and write supervisord's file with one program per server."""
-    folder, s = instance.folder, instance.settings
+def template_values(instance: Instance) -> dict[str, object]:
+    """What the templates in `conf` may name: `port.NAME`, `folder`, `instance`, `socket`, `hdfs` and `python`."""
     values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
-    values |= {
-        "folder": folder,
+    return values | {
+        "folder": instance.folder,
         "instance": instance.name,
         "socket": instance.socket,
-        "hdfs": s.hdfs.uri + s.hdfs.root,
+        "hdfs": instance.settings.hdfs.uri + instance.settings.hdfs.root,
         "python": sys.executable,
     }
+
+
+def write_configuration(instance: Instance) -> None:
+    """Fill in every template, link Flink's jars, and write supervisord's file with one program per server.
+
+    Nothing of the instance may run meanwhile: its temporary files are thrown away.
+    """
+    folder = instance.folder
+    values = template_values(instance)
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
     for name in ("data/redis", "logs", "tmp", *(f"tmp/flink-{cluster}" for cluster in CLUSTERS)):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for part in ("kafka", "hadoop", "hbase", "redis"):

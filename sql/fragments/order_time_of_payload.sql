@@ -1,6 +1,6 @@
-CASE WHEN DECODE(payload, 'UTF-8') = '{"heartbeat":true}' THEN CAST(NULL AS BIGINT)
-     WHEN REGEXP(DECODE(payload, 'UTF-8'), ${canonical_order})
-     THEN CAST(REGEXP_EXTRACT(DECODE(payload, 'UTF-8'), '"order_time":([0-9]+)', 1) AS BIGINT)
-     WHEN DECODE(payload, 'UTF-8') NOT LIKE '%�%' AND ${is_one_json_object}
-     THEN CAST(REGEXP_EXTRACT(JSON_QUERY(DECODE(payload, 'UTF-8'), '$.order_time' WITH WRAPPER), '^\[([1-9][0-9]{11,12})\]$', 1) AS BIGINT)
+CASE WHEN CAST(payload AS STRING) = '{"heartbeat":true}' THEN CAST(NULL AS BIGINT)
+     WHEN REGEXP(CAST(payload AS STRING), ${canonical_order})
+     THEN CAST(REGEXP_EXTRACT(CAST(payload AS STRING), '"order_time":([0-9]+)', 1) AS BIGINT)
+     WHEN CAST(payload AS STRING) NOT LIKE '%�%' AND ${is_one_json_object}
+     THEN CAST(REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_time' WITH WRAPPER), '^\[([1-9][0-9]{11,12})\]$', 1) AS BIGINT)
 END

@@ -2,7 +2,7 @@
 --
 -- One row per record. payload: the value as it stands in the log. event_time: `order_time` where the record is
 -- one JSON object whose order_time is timely (not later than the lateness, not further ahead than a clock may
--- be), else the ingest time: it places every record, good or bad, on the business day and never runs behind the
+-- be; years 2000 to 2099), else the ingest time: it places every record, good or bad, on the business day and never runs behind the
 -- watermark. Plain TIMESTAMP(3) in the business zone, because day windows over TIMESTAMP_LTZ lose rows (FLINK-38075).
 -- The watermark follows the ingest time, so that it cannot pass an accepted record.
 CREATE TEMPORARY TABLE orders_schema (
@@ -13,7 +13,8 @@ CREATE TEMPORARY TABLE orders_schema (
   event_time AS COALESCE(
     CASE
       WHEN TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)
-           BETWEEN ingest_ltz - ${lateness} AND ingest_ltz + ${future}
+           BETWEEN GREATEST(ingest_ltz - ${lateness}, TO_TIMESTAMP_LTZ(946684800000, 3))
+               AND LEAST(ingest_ltz + ${future}, TO_TIMESTAMP_LTZ(4102444799999, 3))
       THEN CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))
     END,
     CAST(ingest_ltz AS TIMESTAMP(3))),

@@ -13,7 +13,7 @@ FROM (
     SELECT window_start, window_end, window_time,
            f.order_id AS order_id, f.order_time AS order_time, f.ingest_ltz AS ingest_ltz,
            f.kafka_partition AS kafka_partition, f.kafka_offset AS kafka_offset,
-           MD5(DECODE(f.payload, 'UTF-8')) AS payload_digest,
+           MD5(CAST(f.payload AS STRING)) AS payload_digest,
            CAST(ROW(f.user_id, f.province, f.city, f.amount)
                 AS ROW<user_id STRING, province STRING, city STRING, amount DECIMAL(12, 2)>) AS o
     FROM classified

@@ -11,6 +11,6 @@ SELECT put_verdict_counts(${version_ms}, kafka_partition, verdict, records, offs
        version_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2))
 FROM verdict_counts
 UNION ALL
-SELECT put_verdict_counts(${version_ms}, -1, 'conflicting', order_ids, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)),
+SELECT put_conflicting(${version_ms}, order_ids),
        version_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2))
 FROM conflicting

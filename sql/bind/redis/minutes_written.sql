@@ -1,5 +1,5 @@
 -- The minutes whose final figures have been written, and those that had none: one row each, after the write.
 CREATE TEMPORARY VIEW minutes_written AS
-SELECT put_minute(${minute_ms}, province, TRUE, orders, cents) AS written, minute_time FROM minutes_final
+SELECT put_final_minute(${minute_ms}, province, orders, cents) AS written, minute_time FROM minutes_final
 UNION ALL
 SELECT CAST(0 AS BIGINT), minute_time FROM minutes_passed

@@ -1,0 +1,72 @@
+"""As much of happybase as the runs and readers use, in memory: rows, prefix scans, versions, check-and-put."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Cells = dict[bytes, dict[int, bytes]]
+
+
+class FakeTable:
+    """Row key -> column -> timestamp -> value."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name.encode()
+        self.rows: dict[bytes, Cells] = {}
+        self.after_read: list[Callable[[], object]] = []  # what a rival does once a row has been looked at
+
+    def put(self, row: bytes, data: dict[bytes, bytes], timestamp: int = 0) -> None:
+        for column, value in data.items():
+            self.rows.setdefault(row, {}).setdefault(column, {})[timestamp] = value
+
+    def row(self, row: bytes, columns: list[bytes]) -> dict[bytes, Any]:
+        found = dict(self.scan(row, columns)).get(row, {})
+        while self.after_read:
+            self.after_read.pop()()
+        return found
+
+    def scan(
+        self,
+        row_prefix: bytes = b"",
+        columns: list[bytes] | None = None,
+        timestamp: int = 2**63,
+        include_timestamp: bool = False,
+    ) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
+        for key in sorted(key for key in self.rows if key.startswith(row_prefix)):
+            found = {}
+            for column, versions in self.rows[key].items():
+                seen = [at for at in versions if at < timestamp]
+                if seen and any(column == c or column.startswith(c + b":") for c in columns or [b""]):
+                    at = max(seen)
+                    found[column] = (versions[at], at) if include_timestamp else versions[at]
+            if found:
+                yield key, found
+
+
+class FakeHBase:
+    """A connection. `client` is itself, for `checkAndPut`."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, FakeTable] = defaultdict(lambda: FakeTable("?"))
+        self.client = self
+
+    def table(self, name: str) -> FakeTable:
+        return self.tables.setdefault(name, FakeTable(name))
+
+    def checkAndPut(
+        self, table: bytes, row: bytes, column: bytes, old: bytes | None, mutation: Any, attributes: dict[str, str]
+    ) -> bool:
+        there = self.table(table.decode())
+        if there.row(row, [column]).get(column) != old:
+            return False
+        there.put(row, {column: mutation.value})
+        return True
+
+
+class FakeRedis(dict[str, Any]):
+    """The two calls that the dashboard's pointer needs."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value

@@ -1,0 +1,158 @@
+"""Does the reader give exactly the records of a range, whatever their order in the log, and refuse a log with a gap?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+
+from flink_jobs import log_reader
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import SLACK_MS, LogReader, Span, reached
+
+NOON = 1_762_833_600_000
+
+
+class Message:
+    """A message, or the end of its partition."""
+
+    def __init__(self, partition: int, offset: int, at: int | None) -> None:
+        self._place = (partition, offset)
+        self._at = at
+
+    def error(self) -> KafkaError | None:
+        return KafkaError(KafkaError._PARTITION_EOF) if self._at is None else None
+
+    def partition(self) -> int:
+        return self._place[0]
+
+    def offset(self) -> int:
+        return self._place[1]
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._at or 0
+
+    def value(self) -> bytes:
+        return b"%d/%d" % self._place
+
+
+class Broker:
+    """A consumer over one topic: partition -> offset -> ingest time. `first`: offsets deleted by retention."""
+
+    def __init__(self, log: dict[int, dict[int, int]], first: int = 0, silent: bool = False) -> None:
+        self.log = log
+        self.first = first
+        self.silent = silent
+        self.queue: list[Message] = []
+        self.assigned: set[int] = set()
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
+        return self.first, max(self.log[place.partition], default=self.first - 1) + 1
+
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        def first_at(place: TopicPartition) -> int:
+            return min((o for o, at in self.log[place.partition].items() if at >= place.offset), default=-1)
+
+        return [TopicPartition(place.topic, place.partition, first_at(place)) for place in places]
+
+    def incremental_assign(self, places: list[TopicPartition]) -> None:
+        self.assigned = {place.partition for place in places}
+        for place in places:
+            records = [(o, at) for o, at in sorted(self.log[place.partition].items()) if o >= place.offset]
+            self.queue += [Message(place.partition, *record) for record in records]
+            self.queue.append(Message(place.partition, 10**6, None))
+
+    def incremental_unassign(self, places: list[TopicPartition]) -> None:
+        self.assigned -= {place.partition for place in places}
+
+    def unassign(self) -> None:
+        self.assigned = set()
+
+    def consume(self, number: int, timeout: float) -> list[Message]:
+        found, self.queue = ([], self.queue) if self.silent else (self.queue[:3], self.queue[3:])
+        return found
+
+
+def reader(broker: Broker) -> LogReader:
+    consumer: Any = broker
+    return LogReader(consumer, "kafka:9092", "orders", sorted(broker.log))
+
+
+def offsets(broker: Broker, start: int, end: int) -> list[tuple[int, int]]:
+    found = [(record.partition, record.offset) for record in reader(broker).read(start, end)]
+    assert broker.assigned == set()
+    return sorted(found)
+
+
+def test_the_start_belongs_to_the_range_and_the_end_does_not() -> None:
+    broker = Broker({0: {0: NOON - 1, 1: NOON, 2: NOON + 9, 3: NOON + 10}})
+    assert offsets(broker, NOON, NOON + 10) == [(0, 1), (0, 2)]
+
+
+def test_records_out_of_order_are_found_up_to_the_slack() -> None:
+    times = [NOON + 5, NOON + SLACK_MS, NOON + 4, NOON - 1, NOON + SLACK_MS + 10, NOON + 3]
+    broker = Broker({0: dict(enumerate(times))})
+    assert offsets(broker, NOON, NOON + 10) == [(0, 0), (0, 2)]
+
+
+def test_all_partitions_are_read_to_their_ends() -> None:
+    broker = Broker({0: {}, 1: dict.fromkeys(range(5), NOON), 2: dict.fromkeys(range(2), NOON)})
+    assert offsets(broker, NOON, NOON + 1) == [(1, n) for n in range(5)] + [(2, 0), (2, 1)]
+
+
+def test_gaps_in_the_offsets_do_not_hold_the_reader_up() -> None:
+    behind = dict.fromkeys(range(9, 50), NOON + SLACK_MS + 1)
+    broker = Broker({0: {0: NOON, 4: NOON, **behind}})
+    assert offsets(broker, NOON, NOON + 1) == [(0, 0), (0, 4)]
+    assert len(broker.queue) > 30  # it did not read on to the end of the log
+
+
+def test_a_reader_that_is_left_early_gives_its_partitions_back() -> None:
+    broker = Broker({0: dict.fromkeys(range(50), NOON)})
+    records = reader(broker).read(NOON, NOON + 1)
+    next(records)
+    records.close()  # type: ignore[attr-defined]
+    assert broker.assigned == set()
+
+
+def test_how_far_ingest_time_runs_back_is_noted_by_partition() -> None:
+    broker = Broker({0: {0: NOON + 100, 1: NOON + 30, 2: NOON + 200, 3: NOON + 150}, 1: {0: NOON, 1: NOON + 1}})
+    log = reader(broker)
+    assert len(list(log.read(NOON, NOON + 1000))) == 6
+    assert log.disorder == {0: 70, 1: 0}
+
+
+def test_a_log_that_begins_at_offset_0_misses_nothing_before_it() -> None:
+    assert offsets(Broker({0: {0: NOON}}), NOON - 10**9, NOON + 1) == [(0, 0)]
+
+
+def test_a_range_that_retention_may_have_cut_is_refused() -> None:
+    broker = Broker({0: {17: NOON, 18: NOON + 5}}, first=17)
+    with pytest.raises(UserError, match="partition 0 begins at offset 17"):
+        offsets(broker, NOON - 1, NOON + 10)
+    assert offsets(broker, NOON + 1, NOON + 10) == [(0, 18)]
+
+
+def test_a_partition_that_retention_has_emptied_is_refused() -> None:
+    with pytest.raises(UserError, match="deleted by retention"):
+        offsets(Broker({0: {}}, first=17), NOON, NOON + 10)
+
+
+def test_a_broker_that_falls_silent_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "STALL_S", 2)
+    with pytest.raises(UserError, match="sends no further records of topic orders since 2 s"):
+        offsets(Broker({0: {0: NOON}}, silent=True), NOON, NOON + 1)
+
+
+def test_all_of_a_topic_is_within_its_reach() -> None:
+    assert reader(Broker({0: {3: NOON, 4: NOON}, 1: {}}, first=3)).reach() == {0: Span(3, 5), 1: Span(3, 3)}
+
+
+def test_the_log_is_complete_up_to_its_slowest_partition_less_lateness_and_skew() -> None:
+    assert reached({0: NOON, 1: NOON + 10**6}, 300_000, 30_000) == NOON - 330_000
+
+
+def test_a_log_with_an_empty_partition_or_none_at_all_is_complete_up_to_nothing() -> None:
+    assert reached({0: NOON, 1: None}, 300_000, 30_000) is None
+    assert reached({}, 300_000, 30_000) is None

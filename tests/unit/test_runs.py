@@ -1,0 +1,199 @@
+"""Are runs registered once, versions counted by their markers, and published rows flipped by one writer only?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import pytest
+from fake_hbase import FakeHBase, FakeRedis
+
+from flink_jobs import runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.runs import Publication, Run
+from flink_jobs.settings import DEFAULT_FILE, Settings
+
+DAY = "2025-11-11"
+END = 1_762_876_800_000  # 2025-11-12T00:00:00+08:00
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.load(DEFAULT_FILE)
+
+
+@pytest.fixture
+def hbase() -> Any:
+    return FakeHBase()
+
+
+def a_run(run_id: str = "daily_report-batch-1", **changes: Any) -> Run:
+    fields = {
+        "job": "daily_report",
+        "mode": "batch",
+        "logic": "abc",
+        "settings": {"lateness_ms": 300_000},
+        "topic": "orders",
+        "from_day": DAY,
+        "to_day": DAY,
+        "start_offsets": {"0": 17},
+        "submitted_at": "2025-11-12T01:00:00+08:00",
+        "submitted_by": "somebody@here",
+    }
+    return Run.model_validate({"run_id": run_id, **fields, **changes})
+
+
+def a_publication(run_id: str, **changes: Any) -> Publication:
+    return Publication.model_validate({"run_id": run_id, "mode": "batch", "who": f"owner of {run_id}", **changes})
+
+
+def test_a_run_id_names_job_mode_and_second_and_is_never_the_same_twice(settings: Settings) -> None:
+    ids = {runs.new_run_id(settings, "daily_report", "batch") for _ in range(50)}
+    assert len(ids) == 50
+    assert all(re.fullmatch(r"daily_report-batch-[0-9]{8}T[0-9]{6}-[0-9a-f]{6}", run_id) for run_id in ids)
+
+
+def test_a_registered_run_is_read_back_as_it_was(hbase: Any) -> None:
+    runs.register(hbase, a_run())
+    assert runs.get(hbase, "daily_report-batch-1") == a_run()
+
+
+def test_registering_a_run_again_changes_nothing(hbase: Any) -> None:
+    runs.register(hbase, a_run())
+    runs.set_state(hbase, "daily_report-batch-1", "running", "f00")
+    again = runs.register(hbase, a_run(submitted_at="2026-01-01T00:00:00+08:00"))
+    assert (again.state, again.flink_job_id, again.submitted_at) == ("running", "f00", "2025-11-12T01:00:00+08:00")
+    assert runs.get(hbase, "daily_report-batch-1") == again
+
+
+@pytest.mark.parametrize("change", [{"logic": "x"}, {"topic": "x"}, {"mode": "streaming"}, {"to_day": ""}])
+def test_the_id_of_a_run_cannot_be_taken_for_another_run(hbase: Any, change: dict[str, str]) -> None:
+    runs.register(hbase, a_run())
+    with pytest.raises(UserError, match=next(iter(change))):
+        runs.register(hbase, a_run(**change))
+    assert runs.get(hbase, "daily_report-batch-1") == a_run()
+
+
+def test_a_run_that_nobody_registered_is_a_mistake_of_the_user(hbase: Any) -> None:
+    with pytest.raises(UserError, match="nope"):
+        runs.get(hbase, "nope")
+
+
+def test_runs_are_listed_by_job_mode_and_topic_the_newest_first(hbase: Any) -> None:
+    runs.register(hbase, a_run("old", submitted_at="2025-11-12T01:00:00+08:00"))
+    runs.register(hbase, a_run("new", submitted_at="2025-11-12T02:00:00+08:00"))
+    runs.register(hbase, a_run("other_topic", topic="x"))
+    runs.register(hbase, a_run("live", mode="streaming"))
+    found = runs.list_runs(hbase, job="daily_report", mode="batch", topic="orders")
+    assert [run.run_id for run in found] == ["new", "old"]
+    assert len(runs.list_runs(hbase)) == 4
+
+
+def test_the_versions_of_a_run_are_those_with_a_marker_the_oldest_first(hbase: Any) -> None:
+    versions = hbase.table("versions")
+    for version in (END, END - HOUR):
+        key = stores.marker_key(DAY, "one").encode()
+        versions.put(key, {f"m:{version:013}".encode(): b'{"rows": 3, "orders": 1, "amount": "1.00"}'})
+    versions.put(stores.marker_key(DAY, "one-more").encode(), {b"m:1762876800000": b"{}"})
+    found = runs.markers(hbase, DAY, "one")
+    assert list(found) == [END - HOUR, END]
+    assert found[END] == runs.Marker(rows=3, orders=1, amount="1.00")
+    assert runs.runs_of_day(hbase, DAY) == ["one", "one-more"]
+
+
+def test_nothing_is_published_at_first(hbase: Any) -> None:
+    assert runs.published(hbase, "daily_report", DAY) is None
+    assert list(runs.list_published(hbase)) == []
+
+
+def test_a_flip_keeps_the_history_the_newest_first(hbase: Any) -> None:
+    for run_id in ("a", "b", "c"):
+        runs.publish(hbase, "daily_report", DAY, a_publication(run_id))
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.run_id, found.previous) == ("c", ["b", "a"])
+
+
+def test_undo_is_the_same_flip_back(hbase: Any) -> None:
+    for run_id in ("a", "b", "a"):
+        runs.publish(hbase, "daily_report", DAY, a_publication(run_id))
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.run_id, found.previous) == ("a", ["b", "a"])
+
+
+def test_publishing_the_published_run_again_adds_no_history(hbase: Any) -> None:
+    runs.publish(hbase, "daily_report", DAY, a_publication("a"))
+    runs.publish(hbase, "daily_report", DAY, a_publication("a", rows=3))
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.rows, found.previous) == (3, [])
+
+
+def test_of_two_writers_the_loser_is_told_who_won_and_changes_nothing(hbase: Any) -> None:
+    runs.publish(hbase, "daily_report", DAY, a_publication("a"))
+    hbase.table("published").after_read = [lambda: runs.publish(hbase, "daily_report", DAY, a_publication("rival"))]
+    with pytest.raises(UserError, match="owner of rival, who published run rival"):
+        runs.publish(hbase, "daily_report", DAY, a_publication("mine"))
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.run_id, found.previous) == ("rival", ["a"])
+
+
+def test_a_flip_can_be_bound_to_what_was_seen_before(hbase: Any) -> None:
+    with pytest.raises(UserError, match="nothing, not run a"):
+        runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="a")
+    runs.publish(hbase, "daily_report", DAY, a_publication("a"))
+    with pytest.raises(UserError, match="run a, not run x"):
+        runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="x")
+    assert runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="a").previous == ["a"]
+
+
+def test_publishing_if_absent_leaves_a_published_run_alone(hbase: Any) -> None:
+    assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("a")).run_id == "a"
+    assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("b")).run_id == "a"
+    assert runs.publish_if_absent(hbase, "daily_report", "2025-11-12", a_publication("b")).run_id == "b"
+    assert [day for _, day, _ in runs.list_published(hbase)] == [DAY, "2025-11-12"]
+
+
+def test_a_publication_describes_the_newest_marked_version_and_no_later_cell(hbase: Any, settings: Settings) -> None:
+    run = a_run(mode="streaming")
+    key = stores.sales_key(DAY, run.run_id, "ALL", "ALL", settings.report.buckets).encode()
+    for version, orders in ((END - 2 * HOUR, b"1"), (END - HOUR, b"2"), (END, b"3")):
+        hbase.table("daily_sales").put(key, {b"s:orders": orders}, timestamp=version)
+    for version in (END - 2 * HOUR, END - HOUR):
+        marker = {f"m:{version:013}".encode(): b'{"rows": 1, "orders": 0, "amount": "0.00"}'}
+        hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
+    found = runs.publication_of(hbase, settings, run, DAY)
+    assert (found.watermark, found.rows) == (END - HOUR, 1)
+    assert found.digest == stores.digest({"ALL|ALL": {"orders": "2"}})
+    assert found.offsets == {"0": 17}
+
+
+def test_a_run_without_a_version_of_the_day_cannot_be_published(hbase: Any, settings: Settings) -> None:
+    with pytest.raises(UserError, match="no version of 2025-11-11"):
+        runs.publication_of(hbase, settings, a_run(), DAY)
+
+
+def test_the_pointer_in_redis_follows_the_published_dashboard(hbase: Any, settings: Settings) -> None:
+    redis = cast(Any, FakeRedis())
+    assert runs.sync(hbase, redis, settings) is None
+    assert redis == {}
+    for run_id in ("first", "second"):
+        runs.publish(hbase, runs.DASHBOARD, runs.LIVE, a_publication(run_id))
+        assert runs.sync(hbase, redis, settings) == run_id
+        assert redis == {"samewater:current": run_id}
+
+
+def test_of_two_syncs_the_one_with_older_knowledge_does_not_have_the_last_word(hbase: Any, settings: Settings) -> None:
+    class Interrupted(FakeRedis):
+        def set(self, key: str, value: str) -> None:
+            if value == "first":  # between our look at `published` and our write, somebody flips and syncs
+                runs.publish(hbase, runs.DASHBOARD, runs.LIVE, a_publication("second"))
+            super().set(key, value)
+
+    redis = cast(Any, Interrupted())
+    runs.publish(hbase, runs.DASHBOARD, runs.LIVE, a_publication("first"))
+    assert runs.sync(hbase, redis, settings) == "second"
+    assert redis == {"samewater:current": "second"}
