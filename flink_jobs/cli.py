@@ -20,7 +20,9 @@ from flink_jobs.submit import JOBS, submit
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--conf", type=click.Path(dir_okay=False), help="Settings file. [default: $SAMEWATER_CONF, else conf/samewater.toml]"
+    "--conf",
+    type=click.Path(dir_okay=False),
+    help="Settings file. [default: $SAMEWATER_CONF, else conf/samewater.toml]",
 )
 @click.pass_context
 def samewater(context: click.Context, conf: str | None) -> None:

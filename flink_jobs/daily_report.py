@@ -47,7 +47,9 @@ def build(session: Session) -> StatementSet:
     session.run(f"bind/{session.mode}/day_windows", f"bind/{session.mode}/day_windows_of_verdicts")
     for query in QUERIES:
         session.view(query)
-    session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files")
+    session.run(
+        "bind/hbase/written", "bind/hbase/marker_sink", "bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files"
+    )
     return session.inserts(("bind/hbase/mark_versions", "bind/hdfs/write_daily_sales", "bind/hdfs/write_rejected"))
 
 

@@ -262,6 +262,7 @@ class Plan:
         for place in np.flatnonzero(self._draft >= 0).tolist():
             d = self._drafts[self._draft[place]]
             verdict[place], kind[place], reason[place] = d.verdict, d.kind, d.reason or None
+            time[place] = d.time
             if d.order is not None:
                 id_[place], time[place], user[place], province[place], city[place], cents[place] = d.order
 

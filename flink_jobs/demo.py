@@ -2,8 +2,8 @@
 
 Starts the servers, makes a topic of its own for this demo, submits both jobs, streams the orders (a seeded day, or the
 user's file) through Kafka while the terminal shows the live figures out of Redis, computes the same days in batch,
-reconciles, publishes, and says how to look further. Writes what the jobs write, and `<instance>/demo.toml`, the settings
-that the later commands take with `--conf`. The jobs of an earlier demo are ended first, and their topic is deleted.
+reconciles, publishes, and says how to look further. Writes what the jobs write, and `<instance>/demo.toml`, the
+settings that the later commands take with `--conf`. The jobs of an earlier demo are ended first, and their topic is deleted.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def end_earlier(settings: Settings) -> None:
 def own_settings(settings: Settings, mapping: Path | None) -> tuple[Settings, Path]:
     """The settings of this demo (its topic, the regions of the mapping) and the file that holds them."""
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dt%H%M%S")
-    update = {"kafka": settings.kafka.model_copy(update={"topic": TOPIC + stamp})}
+    update: dict[str, object] = {"kafka": settings.kafka.model_copy(update={"topic": TOPIC + stamp})}
     known = load_mapping(mapping).regions if mapping is not None else None
     if known is not None:
         update["report"] = settings.report.model_copy(update={"regions": str(Path(known).resolve())})
@@ -230,9 +230,9 @@ def _watch(
 
     with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as screen:
         try:
-            Retrying(
-                retry=retry_if_result(lambda done: not done), stop=stop_after_delay(CLOSE_S), wait=wait_fixed(1)
-            )(closed)
+            Retrying(retry=retry_if_result(lambda done: not done), stop=stop_after_delay(CLOSE_S), wait=wait_fixed(1))(
+                closed
+            )
         except RetryError as slow:
             raise UserError(
                 f"the last day is not closed after {CLOSE_S:.0f} s; see `samewater status` and "

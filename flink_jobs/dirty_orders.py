@@ -23,7 +23,7 @@ from flink_jobs.settings import Time
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 EMPTY_HOUR = (4 * HOUR_MS, 5 * HOUR_MS)  # no order is made in this hour of any day
-MAX_DEPTH = 1000  # the contract's bounds of nesting (the order itself is level 1) and of a number's characters
+MAX_DEPTH = 999  # the contract's bounds of nesting (the order itself is level 1) and of a number's characters
 MAX_NUMBER = 1000
 
 
@@ -42,6 +42,8 @@ class Draft:
     order: Order | None = None
     verdict: str = ""
     reason: str = ""
+    time: int | None = None
+    """The order time of an invalid order, where that is itself valid: it says on which day the record stands."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class Scene:
         place = self.partition if partition is None else partition
         return Draft(kind, place, at, canonical(order) if value is None else value, order)
 
-    def wrong(self, kind: str, verdict: str, reason: str, value: bytes | None) -> Draft:
-        """A record that carries none."""
-        return Draft(kind, self.partition, self.at, value, None, verdict, reason)
+    def wrong(self, kind: str, verdict: str, reason: str, value: bytes | None, time: int | None = None) -> Draft:
+        """A record that carries none; `time`: its order time, if that is valid all the same."""
+        return Draft(kind, self.partition, self.at, value, None, verdict, reason, time)
 
 
 Make = Callable[[str, Scene], list[Draft]]
@@ -220,13 +222,14 @@ def _order_time(order_time: int, kind: str, s: Scene) -> list[Draft]:
 
 
 def _invalid(changes: Callable[[Scene], dict[str, str | None]], reason: str, kind: str, s: Scene) -> list[Draft]:
-    fields = members(s.order)
-    for name, text in changes(s).items():
+    fields, wrong = members(s.order), changes(s)
+    for name, text in wrong.items():
         if text is None:
             del fields[name]
         else:
             fields[name] = text
-    return [s.wrong(kind, "invalid", reason, write(fields))]
+    time = None if "order_time" in wrong else s.order.order_time
+    return [s.wrong(kind, "invalid", reason, write(fields), time)]
 
 
 def _unknown_code(s: Scene) -> str:
@@ -268,10 +271,10 @@ _WRONG_FIELDS: dict[str, dict[str, _Text]] = {
         "true": lambda s: "true",
         "text": lambda s: f'"{s.order.order_time}"',
         "date": lambda s: '"2026-01-01 00:00:00"',
-        "point_zero": lambda s: f"{s.order.order_time}.0",
+        "point_zero": lambda s: f"{s.order.order_time}.05",
         "fraction": lambda s: f"{s.order.order_time}.5",
-        "exponent_zero": lambda s: f"{s.order.order_time}e0",
-        "exponent": lambda s: "1.762790400123E12",
+        "exponent_zero": lambda s: f"{s.order.order_time}.5e0",
+        "exponent": lambda s: "1.7627904001235E12",
         "negative": lambda s: f"-{s.order.order_time}",
         "minus_zero": lambda s: "-0",
         "before_2000": lambda s: str(OLDEST_MS - 1),

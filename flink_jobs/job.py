@@ -59,8 +59,7 @@ def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
         spans = log.spans(begin, end)
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
-            f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; "
-            "see which days it holds with `samewater log`"
+            f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"
         )
     return spans
 
@@ -91,8 +90,8 @@ def start(
         scan_end = f"'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets_text(ends)}'"
     else:
         scan_end = "'scan.topic-partition-discovery.interval' = '10 s'"
-    values = {
-        **rule_values(settings, regions.load(settings.regions_file())),
+    rules = rule_values(settings, regions.load(settings.regions_file()))
+    places = {
         "bootstrap": settings.kafka.bootstrap,
         "topic": request.topic,
         "run_id": run_id,
@@ -107,7 +106,8 @@ def start(
     session = Session(
         settings,
         request.mode,
-        values,
+        rules,
+        places,
         {
             "pipeline.name": run_id,
             "parallelism.default": str(request.parallelism or cluster.parallelism),
@@ -116,7 +116,7 @@ def start(
                 for name, value in {
                     "run_id": run_id,
                     "mode": request.mode,
-                    "zone_offset_ms": values["zone_offset_ms"],
+                    "zone_offset_ms": rules["zone_offset_ms"],
                     "buckets": settings.report.buckets,
                     "hbase.host": settings.hbase.host,
                     "hbase.port": settings.hbase.port,

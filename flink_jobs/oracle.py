@@ -19,13 +19,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import md5
 from typing import Any, NamedTuple
 
 HEARTBEAT = b'{"heartbeat":true}'
 EARLIEST_ORDER_TIME = 946_684_800_000  # 2000-01-01T00:00:00Z
 LATEST_ORDER_TIME = 4_102_444_800_000  # 2100-01-01T00:00:00Z, exclusive
-DEEPEST = 1_000
+DEEPEST = 999
 LONGEST_NUMBER = 1_000
 ALL = "ALL"
 DAY_MS = 86_400_000
@@ -130,12 +131,20 @@ def _number(convert: Callable[[str], int | float]) -> Callable[[str], int | floa
     return read
 
 
+def _value(text: str) -> int | float:
+    """A number is what it is worth, however it is written: 1.5E3 is the integer 1500."""
+    exact = Decimal(text)
+    if abs(exact.adjusted()) < LONGEST_NUMBER and exact == exact.to_integral_value():
+        return int(exact)
+    return float(text)
+
+
 def _constant(text: str) -> Any:
     raise _NotJson(f"{text} is not JSON")
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_number(int), parse_float=_number(float), parse_constant=_constant
+    object_pairs_hook=_object, parse_int=_number(int), parse_float=_number(_value), parse_constant=_constant
 )
 
 

@@ -32,7 +32,7 @@ LEDGER_SCHEMA = pa.schema(
         ("reason", pa.string()),  # of malformed and invalid, else null
         ("kind", pa.string()),  # clean, slow_clock, heartbeat, a boundary or an entry of dirty_orders.KINDS
         ("order_id", pa.string()),  # this and the following: null in a record that carries no valid order
-        ("order_time", pa.int64()),  # epoch ms
+        ("order_time", pa.int64()),  # epoch ms; also of an invalid order, where it is itself valid
         ("user_id", pa.string()),
         ("province", pa.string()),
         ("city", pa.string()),
@@ -46,10 +46,12 @@ def summary(ledger: pa.Table, rules: Time, days: Iterable[dt.date]) -> dict[str,
     are listed even if empty.
 
     A day holds `orders`, `amount` (yuan, decimal string), `users` (distinct), `conflicting` (ids accepted under more
-    than one order_time) and `verdicts`; a record belongs to the day of its order_time if timely, else of its ingest.
+    than one order_time) and `verdicts`; a record belongs to the day of its order_time if that is valid and
+    timely, else of its ingest.
     """
-    timely = pc.is_in(ledger["verdict"], pa.array(["accepted", "duplicate"]))
-    event_time = pc.if_else(timely, ledger["order_time"], ledger["ingest_time"]).to_numpy()
+    late_by = pc.subtract(ledger["ingest_time"], ledger["order_time"])
+    timely = pc.and_(pc.less_equal(late_by, rules.lateness_ms), pc.greater_equal(late_by, -rules.future_ms))
+    event_time = pc.if_else(pc.fill_null(timely, False), ledger["order_time"], ledger["ingest_time"]).to_numpy()
     day = (event_time - rules.day_start(EPOCH)) // DAY_MS
     ledger = ledger.append_column("day", pa.array(day))
     accepted = ledger.filter(pc.equal(ledger["verdict"], "accepted"))

@@ -18,7 +18,16 @@ from flink_jobs.regions import Regions
 from flink_jobs.settings import ROOT, Settings
 
 SQL = ROOT / "sql"
-ORDER_VIEWS = ("parsed", "minute_records", "classified", "numbered_copies", "timely_copies", "accepted", "late_orders", "verdicts")
+ORDER_VIEWS = (
+    "parsed",
+    "minute_records",
+    "classified",
+    "numbered_copies",
+    "timely_copies",
+    "accepted",
+    "late_orders",
+    "verdicts",
+)
 
 
 def interval(ms: int) -> str:
@@ -50,15 +59,23 @@ def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
 class Session:
     """A table environment of one mode, with the values that fill the SQL files.
 
-    mode: `streaming` or `batch`. values: what `${name}` in a file stands for; a fragment (`sql/fragments/name.sql`)
-    may be named too. `logic_version` is the digest of every file read so far, as filled.
+    mode: `streaming` or `batch`. rules (of the data) and places (of this run): what `${name}` in a file stands for; a
+    fragment (`sql/fragments/name.sql`) may be named too. config: options of Flink.
     """
 
-    def __init__(self, settings: Settings, mode: str, values: Mapping[str, str], config: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        mode: str,
+        rules: Mapping[str, str],
+        places: Mapping[str, str],
+        config: Mapping[str, str],
+    ) -> None:
         if mode not in ("streaming", "batch"):
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
-        self._values = {**values, "keys_remembered": self._keys_remembered(settings)}
+        self._rules = dict(rules)
+        self._values = {**rules, **places, "keys_remembered": self._keys_remembered(settings)}
         self._read: dict[str, str] = {}
         environment = EnvironmentSettings.new_instance()
         environment = environment.in_streaming_mode() if mode == "streaming" else environment.in_batch_mode()
@@ -76,8 +93,15 @@ class Session:
 
     @property
     def logic_version(self) -> str:
-        """First 12 hex digits of the digest over all SQL that this session has run, in the order of file names."""
-        text = "\n".join(f"{name}\n{sql}" for name, sql in sorted(self._read.items()))
+        """First 12 hex digits of the digest over the SQL read so far, the rules that fill it, and the functions.
+
+        Where data comes from (topic, offsets, days, run) is no logic: two runs of the same logic share the digest.
+        """
+        functions = {
+            file.name: file.read_text(encoding="utf-8") for file in (ROOT / "udfs").iterdir() if file.is_file()
+        }
+        parts = {**self._read, **{f"rule {k}": v for k, v in self._rules.items()}, **functions}
+        text = "\n".join(f"{name}\n{part}" for name, part in sorted(parts.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def sql(self, name: str) -> str:
@@ -85,9 +109,7 @@ class Session:
 
         Raises `UserError` for a file that does not exist or names a value that nobody gave.
         """
-        statement = self._filled(SQL / f"{name}.sql", ())
-        self._read[name] = statement
-        return statement
+        return self._filled(SQL / f"{name}.sql", ())
 
     def run(self, *names: str) -> None:
         """Execute DDL files in order."""
@@ -110,6 +132,7 @@ class Session:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError as missing:
             raise UserError(f"{file.relative_to(ROOT)} does not exist") from missing
+        self._read[file.stem] = text
         text = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE).strip()
         values = dict(self._values)
         # `$` also occurs in JSON paths and patterns; only ${name} is a placeholder.

@@ -70,11 +70,12 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
 
 def overview(settings: Settings, cluster: str) -> dict[str, Any]:
     """What the cluster says of itself; raises `UserError` if it does not answer."""
-    return _ask(settings, cluster, "overview")
+    answer: dict[str, Any] = _ask(settings, cluster, "overview")
+    return answer
 
 
 def job_state(settings: Settings, cluster: str, flink_job: str) -> str:
-    """State of a Flink job by its REST API (RUNNING, RESTARTING, FAILED, …), UNKNOWN if the cluster has forgotten it."""
+    """State of a Flink job by its REST API (RUNNING, RESTARTING, FAILED, …); UNKNOWN if the cluster forgot it."""
     found = [job for job in _ask(settings, cluster, "jobs/overview")["jobs"] if job["jid"] == flink_job]
     return str(found[0]["state"]) if found else "UNKNOWN"
 
@@ -90,7 +91,9 @@ def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
         return bool(answer["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in answer["vertices"]))
 
     try:
-        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(START_S), wait=wait_fixed(0.3))(running)
+        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(START_S), wait=wait_fixed(0.3))(
+            running
+        )
     except RetryError as slow:
         raise UserError(
             f"Flink job {flink_job} does not run after {START_S:.0f} s; see `samewater logs {cluster}-taskmanager`"

@@ -14,7 +14,7 @@ put_progress(final_until BIGINT ms, written BIGINT) -> 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import pandas as pd
@@ -65,7 +65,12 @@ class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
 
 class PutDailySales(_HBaseFunction):
     def eval(
-        self, version: pd.Series, province: pd.Series, city: pd.Series, orders: pd.Series, amount: pd.Series,
+        self,
+        version: pd.Series,
+        province: pd.Series,
+        city: pd.Series,
+        orders: pd.Series,
+        amount: pd.Series,
         users: pd.Series,
     ) -> pd.Series:
         self.sink.put_daily_sales(version, province, city, orders, amount, users)
@@ -74,8 +79,14 @@ class PutDailySales(_HBaseFunction):
 
 class PutVerdictCounts(_HBaseFunction):
     def eval(
-        self, version: pd.Series, partition: pd.Series, verdict: pd.Series, records: pd.Series, offset_min: pd.Series,
-        offset_max: pd.Series, offset_sum: pd.Series,
+        self,
+        version: pd.Series,
+        partition: pd.Series,
+        verdict: pd.Series,
+        records: pd.Series,
+        offset_min: pd.Series,
+        offset_max: pd.Series,
+        offset_sum: pd.Series,
     ) -> pd.Series:
         figures = {"records": records, "offset_min": offset_min, "offset_max": offset_max, "offset_sum": offset_sum}
         self.sink.put_verdict_counts(version, partition, verdict, figures)
@@ -129,7 +140,7 @@ class PutProgress(_RedisFunction):
         return pd.Series(1, index=final_until.index, dtype="int64")
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[], ScalarFunction]] = {
     "put_daily_sales": PutDailySales,
     "put_verdict_counts": PutVerdictCounts,
     "put_conflicting": PutConflicting,

@@ -150,9 +150,9 @@ class HBaseSink:
             "mode": self.target.mode,
             "previous": [],
             "who": self.target.submitted_by,
-            "at": dt.datetime.now(
-                dt.timezone(dt.timedelta(milliseconds=self.target.zone_offset_ms))
-            ).isoformat(timespec="seconds"),
+            "at": dt.datetime.now(dt.timezone(dt.timedelta(milliseconds=self.target.zone_offset_ms))).isoformat(
+                timespec="seconds"
+            ),
             "digest": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest(),
             "rows": len(lines),
             "watermark": version,
@@ -175,7 +175,9 @@ class HBaseSink:
         for bucket in range(self.target.buckets):
             prefix = f"{bucket}|{day}|{self.target.run_id}|"
             rows = connection.table("daily_sales").scan(
-                row_prefix=prefix.encode(), columns=[self._family.encode()], timestamp=version + 1,
+                row_prefix=prefix.encode(),
+                columns=[self._family.encode()],
+                timestamp=version + 1,
                 include_timestamp=True,
             )
             for key, cells in rows:
@@ -225,14 +227,18 @@ class HBaseSink:
             wait=wait_exponential(multiplier=0.2, max=5),
             reraise=True,
         )
-        return retrying(self._once, work)
+        result: T = retrying(self._once, work)
+        return result
 
     def _once(self, work: Callable[[happybase.Connection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = happybase.Connection(
-                    self.target.host, self.target.port, timeout=30_000,
-                    table_prefix=self.target.prefix, table_prefix_separator="",
+                    self.target.host,
+                    self.target.port,
+                    timeout=30_000,
+                    table_prefix=self.target.prefix,
+                    table_prefix_separator="",
                 )
             return work(self._connection)
         except (TTransportException, OSError):

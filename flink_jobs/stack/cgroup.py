@@ -11,15 +11,17 @@ import errno
 import os
 from pathlib import Path
 
+from flink_jobs.stack.instance import Instance
+
 ROOT = Path("/sys/fs/cgroup")
 USUAL_V1, LOW_V1 = 1024, 256  # cpu.shares
 USUAL_V2, LOW_V2 = 100, 25  # cpu.weight
 
 
-def folder(instance: str) -> Path | None:
+def folder(instance: Instance) -> Path | None:
     """The group's folder, whether it exists or not; None where the system has no CPU controller."""
     parent = _parent()
-    return parent / f"samewater-{instance}-batch" if parent else None
+    return parent / f"samewater-{instance.name}-batch-{instance.key}" if parent else None
 
 
 def _parent() -> Path | None:
@@ -28,7 +30,7 @@ def _parent() -> Path | None:
     return next((found for found in (ROOT / "cpu", ROOT / "cpu,cpuacct") if (found / "cpu.shares").exists()), None)
 
 
-def make(instance: str) -> str | None:
+def make(instance: Instance) -> str | None:
     """Make the group, still with the usual share. The answer is why that was not permitted, None when it was."""
     group = folder(instance)
     if group is None:
@@ -53,14 +55,14 @@ def _set_share(group: Path, v1: int, v2: int) -> None:
         (group / "cpu.shares").write_text(str(v1))
 
 
-def lower(instance: str) -> None:
+def lower(instance: Instance) -> None:
     """Give the group its low share, now that its processes have started; nothing to do without a group."""
     group = folder(instance)
     if group is not None and group.exists():
         _set_share(group, LOW_V1, LOW_V2)
 
 
-def describe(instance: str) -> str:
+def describe(instance: Instance) -> str:
     """One sentence on the priority that the batch cluster has now."""
     group = folder(instance)
     if group is None or not os.access(group / "cgroup.procs", os.W_OK):
@@ -68,7 +70,7 @@ def describe(instance: str) -> str:
     return f"The batch cluster runs at nice 10 and with a quarter of the usual CPU share (cgroup {group})"
 
 
-def remove(instance: str) -> None:
+def remove(instance: Instance) -> None:
     """Remove the group; its processes must have ended."""
     group = folder(instance)
     if group is None or not group.exists():

@@ -70,7 +70,7 @@ def status(name: str | None, as_json: bool) -> None:
     table.add_row("total", "", "", "", str(total), "")
     Console(soft_wrap=True).print(table)
     if any(row.pid for row in rows):
-        click.echo(f"{cgroup.describe(instance.name)}.")
+        click.echo(f"{cgroup.describe(instance)}.")
     if orphans:
         click.echo(
             f"Processes {', '.join(map(str, orphans))} have lost their parent; `up`, `restart` and `down` end them."

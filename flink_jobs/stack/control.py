@@ -89,14 +89,15 @@ def up(instance: Instance, say: Say) -> None:
             refused = _start_supervisord(instance)
         processes.end(processes.find_orphans(instance.folder, supervisord_pid(instance)))
         _start(instance, servers(instance), say)
-        cgroup.lower(instance.name)
-    say(cgroup.describe(instance.name) + (f": {refused}." if refused else "."))
+        cgroup.lower(instance)
+    say(cgroup.describe(instance) + (f": {refused}." if refused else "."))
     say(f"Instance {instance.name} is up after {time.monotonic() - begin:.1f} s.")
 
 
 def _start_supervisord(instance: Instance) -> str | None:
     processes.end(list(processes.marked(instance.folder).values()))  # left by a supervisord that was killed
-    refused = cgroup.make(instance.name)
+    _check_ports(instance, servers(instance))
+    refused = cgroup.make(instance)
     write_configuration(instance)
     instance.socket.unlink(missing_ok=True)
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "USER", "JAVA_HOME") if key in os.environ}
@@ -146,9 +147,7 @@ def _start(instance: Instance, wanted: Iterable[Server], say: Say) -> None:
     states = {info["name"]: info["statename"] for info in control.getAllProcessInfo()}
     wanted = list(wanted)
     stopped = {server.name for server in wanted if states[server.name] in DOWN_STATES}
-    for server in wanted:
-        if server.name in stopped:
-            _check_ports(instance, server)
+    _check_ports(instance, [server for server in wanted if server.name in stopped])
     begin = time.monotonic()
     tasks: dict[str, Future[None]] = {}
     enough = threading.Event()
@@ -174,13 +173,14 @@ def _start(instance: Instance, wanted: Iterable[Server], say: Say) -> None:
         task.result()
 
 
-def _check_ports(instance: Instance, server: Server) -> None:
-    for port in (instance.ports[name] for name in server.ports):
-        if not is_free(port):
-            raise UserError(
-                f"port {port} for {server.name} is taken by {processes.listener(port)}; "
-                "stop that, or use other ports: `samewater up --instance NAME`"
-            )
+def _check_ports(instance: Instance, stopped: Iterable[Server]) -> None:
+    for server in stopped:
+        for port in (instance.ports[name] for name in server.ports):
+            if not is_free(port):
+                raise UserError(
+                    f"port {port} for {server.name} is taken by {processes.listener(port)}; "
+                    "stop that, or use other ports: `samewater up --instance NAME`"
+                )
 
 
 def _launch(instance: Instance, server: Server) -> None:
@@ -226,7 +226,7 @@ def down(instance: Instance, say: Say, purge: bool = False) -> None:
         left = list(processes.marked(instance.folder).values())
         processes.end(left)
         instance.socket.unlink(missing_ok=True)
-        cgroup.remove(instance.name)
+        cgroup.remove(instance)
         if purge:
             shutil.rmtree(instance.folder)
     said = "is stopped" if pid is not None or left else "was not running"

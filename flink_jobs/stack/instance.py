@@ -103,6 +103,11 @@ class Instance:
         }
 
     @property
+    def key(self) -> str:
+        """Short and its own for each folder: two clones may both have an instance `demo`."""
+        return hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -112,9 +117,8 @@ class Instance:
         near = self.folder / "supervisord.sock"
         if len(os.fsencode(near)) <= LONGEST_SOCKET:
             return near
-        short = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         # Not XDG_RUNTIME_DIR or TMPDIR: the next shell, which must find it again, may have another one.
-        return Path("/tmp") / f"samewater-{os.getuid()}-{short}.sock"
+        return Path("/tmp") / f"samewater-{os.getuid()}-{self.key}.sock"
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -195,7 +195,7 @@ def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
     needs: tuple[str, ...] = ()
     if cluster == "batch":
         needs = ("hbase",)  # not that it must, but starting takes all the CPU there is, and live work goes first
-        first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance.name) or "none"))
+        first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance) or "none"))
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"

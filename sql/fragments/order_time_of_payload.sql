@@ -2,5 +2,5 @@ CASE WHEN CAST(payload AS STRING) = '{"heartbeat":true}' THEN CAST(NULL AS BIGIN
      WHEN REGEXP(CAST(payload AS STRING), ${canonical_order})
      THEN CAST(REGEXP_EXTRACT(CAST(payload AS STRING), '"order_time":([0-9]+)', 1) AS BIGINT)
      WHEN CAST(payload AS STRING) NOT LIKE '%�%' AND ${is_one_json_object}
-     THEN CAST(REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_time' WITH WRAPPER), '^\[([1-9][0-9]{11,12})\]$', 1) AS BIGINT)
+     THEN ${order_time_by_json}
 END

@@ -29,7 +29,7 @@ SELECT event_time,
            THEN ROW(${place}, 'json', FALSE, ${no_fields})
            ELSE ROW(${place}, CAST(NULL AS STRING), FALSE,
                     REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_id' WITH WRAPPER), '^\["([A-Za-z0-9._:-]{1,64})"\]$', 1),
-                    CAST(REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_time' WITH WRAPPER), '^\[([1-9][0-9]{11,12})\]$', 1) AS BIGINT),
+                    ${order_time_by_json},
                     REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.user_id' WITH WRAPPER), '^\["([A-Za-z0-9._:-]{1,64})"\]$', 1),
                     CASE WHEN LOCATE(CONCAT('|', REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.province' WITH WRAPPER), '^\["([A-Za-z0-9._-]{1,32})"\]$', 1), '|'), ${provinces}) > 0
                          THEN REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.province' WITH WRAPPER), '^\["([A-Za-z0-9._-]{1,32})"\]$', 1) END,

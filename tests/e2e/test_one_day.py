@@ -1,0 +1,286 @@
+"""One dirty day and an empty one, through the real servers: everything agrees, and what is spoilt is named."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from flink_jobs import datagen, order_log, regions, runs, stores
+from flink_jobs.submit import cancel
+from tests.e2e.conftest import Local, wait_until
+
+FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
+DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
+TOPIC = "orders"
+ORDERS = 6_000
+
+
+@dataclass(frozen=True)
+class Story:
+    """The runs over one log: streamed live at parallelism 2, in batch at 1 and at 2."""
+
+    local: Local
+    dashboard: str
+    streaming: str
+    batch_1: str
+    batch_2: str
+    ledger: Path
+
+    def reconcile(
+        self, code: int, streaming: str | None = None, batch: str | None = None, days: tuple[str, ...] = DAYS
+    ):
+        return self.local.reconcile(
+            *days,
+            "--topic",
+            TOPIC,
+            "--stream",
+            streaming or self.streaming,
+            "--batch",
+            batch or self.batch_2,
+            "--dashboard",
+            self.dashboard,
+            code=code,
+        )
+
+
+def differing(result: dict) -> set[str]:
+    return {check["name"] for check in result["all"]["checks"] if check["verdict"] in ("DIFFERENT", "MISSING", "OPEN")}
+
+
+def is_marked(local: Local, run: str, day: dt.date) -> bool:
+    with stores.hbase(local.settings) as connection:
+        return local.settings.time.day_end(day) in runs.markers(connection, str(day), run)
+
+
+def stop(local: Local, run: str) -> None:
+    with stores.hbase(local.settings) as connection:
+        cancel(local.settings, "realtime", runs.get(connection, run).flink_job_id)
+
+
+@pytest.fixture(scope="module")
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    settings = local.settings
+    spec = datagen.Spec(
+        seed=20251111,
+        first=FIRST,
+        last=EMPTY,
+        orders=ORDERS,
+        partitions=settings.kafka.partitions,
+        regions=regions.load(settings.regions_file()),
+        time=settings.time,
+        empty=frozenset({EMPTY}),
+    )
+    plan = datagen.Plan(spec)
+    ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
+    datagen.write_ledger(plan, ledger)
+    order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
+    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
+    streaming = local.submit("daily_report", "--topic", TOPIC)
+    records = plan.records()
+    # The log stops in mid-day and goes on once the jobs have shown what they made of its first half.
+    order_log.produce(settings, TOPIC, islice(records, len(plan) // 3))
+    client = stores.redis(settings)
+    wait_until(lambda: stores.read_final_until(client, settings, dashboard) is not None, "a final minute in Redis")
+    assert not is_marked(local, streaming, FIRST), "the day was closed before its orders had come"
+    order_log.produce(settings, TOPIC, records)
+    end = settings.time.day_end(EMPTY)
+    wait_until(lambda: is_marked(local, streaming, EMPTY), "the marker of the empty day")
+    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
+    batch_1 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "1")
+    batch_2 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "2")
+    yield Story(local, dashboard, streaming, batch_1, batch_2, ledger)
+    for run in (dashboard, streaming):
+        stop(local, run)
+
+
+def test_stream_batch_dashboard_and_files_equal_the_log(story: Story):
+    result = story.local.reconcile(
+        *DAYS,
+        "--topic",
+        TOPIC,
+        "--stream",
+        story.streaming,
+        "--batch",
+        story.batch_2,
+        "--dashboard",
+        story.dashboard,
+        "--ledger",
+        str(story.ledger),
+        code=0,
+    )
+    counts = result["all"]["verdicts"][str(FIRST)]
+    seen = {verdict for side in counts.values() for verdict, records in side.items() if int(records) > 0}
+    assert seen >= {
+        "accepted",
+        "duplicate",
+        "late",
+        "late_copy",
+        "future",
+        "invalid",
+        "malformed",
+        "heartbeat",
+        "conflicting",
+    }
+    with stores.hbase(story.local.settings) as connection:
+        marker = runs.markers(connection, str(FIRST), story.streaming)
+    assert len(marker) == 24 and max(marker.values(), key=lambda m: m.orders).orders > ORDERS // 2
+
+
+def test_batch_at_parallelism_1_equals_the_log_too(story: Story):
+    story.reconcile(code=0, batch=story.batch_1)
+
+
+def test_the_same_batch_run_again_doubles_nothing(story: Story):
+    again = story.local.submit(
+        "daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--run-id", story.batch_1, "--parallelism", "1"
+    )
+    assert again == story.batch_1
+    story.reconcile(code=0, batch=story.batch_1)
+
+
+def test_a_cell_changed_by_hand_in_hbase_is_named(story: Story):
+    settings = story.local.settings
+    version = settings.time.day_end(FIRST)
+    with stores.hbase(settings) as connection:
+        key = stores.sales_key(str(FIRST), story.batch_2, "110000", "110100", settings.report.buckets).encode()
+        table = connection.table("daily_sales")
+        old = table.row(key)[b"b:amount"]
+        table.put(key, {b"b:amount": b"1.23"}, timestamp=version)
+    try:
+        result = story.reconcile(code=1, days=DAYS[:2])
+        rows = result["batch: report"]["differences"]
+        assert [(row["row"], row["field"]) for row in rows] == [("110000|110100", "amount")]
+        assert {rows[0]["left"], rows[0]["right"]} == {old.decode(), "1.23"}
+    finally:
+        with stores.hbase(settings) as connection:
+            connection.table("daily_sales").put(key, {b"b:amount": old}, timestamp=version)
+
+
+def test_a_field_changed_by_hand_in_redis_is_named(story: Story):
+    settings = story.local.settings
+    client = stores.redis(settings)
+    key = f"{settings.redis.prefix}:{story.dashboard}:minutes:{FIRST}"
+    field = next(name for name in sorted(client.hkeys(key)) if not name.endswith("ALL"))
+    old = client.hget(key, field)
+    client.hset(key, field, "1:999:1")
+    try:
+        result = story.reconcile(code=1, days=DAYS[:2])
+        assert {row["row"] for row in result["dashboard: minutes"]["differences"]} == {field}
+    finally:
+        client.hset(key, field, old)
+
+
+def test_readers_give_what_the_run_holds(story: Story):
+    text = story.local.samewater(
+        "report", "--day", str(FIRST), "--run", story.streaming, "--level", "country", "--format", "csv"
+    )
+    row = next(csv.DictReader(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#")))))
+    with stores.hbase(story.local.settings) as connection:
+        marker = runs.markers(connection, str(FIRST), story.streaming)[story.local.settings.time.day_end(FIRST)]
+    assert (row["orders"], row["amount"]) == (str(marker.orders), marker.amount)
+
+
+BROKEN_IN_BATCH = {
+    "another order of ties": {
+        "sql/views/numbered_copies.sql": [("ingest_ltz, payload_digest,", "ingest_ltz, payload_digest DESC,")]
+    },
+    "lateness off by 1 ms": {
+        "sql/views/classified.sql": [("< f.ingest_ltz - ${lateness}", "<= f.ingest_ltz - ${lateness}")]
+    },
+    "the wrong zone": {
+        "flink_jobs/session.py": [('"table.local-time-zone", settings.time.zone', '"table.local-time-zone", "UTC"')]
+    },
+    "de-duplication by order_id alone": {
+        "sql/views/minute_records.sql": [("INTERVAL '1' MINUTE", "INTERVAL '1' DAY")],
+        "sql/views/numbered_copies.sql": [("window_end, order_id, order_time", "window_end, order_id")],
+    },
+    "duplicates by subtraction": {
+        "sql/queries/verdict_counts.sql": [
+            ("SELECT window_start AS day_start", "SELECT * FROM (SELECT window_start AS day_start"),
+            (
+                "kafka_partition, verdict\n",
+                """kafka_partition, verdict) WHERE verdict <> 'duplicate'
+                UNION ALL
+                SELECT window_start, window_end, window_time, f.kafka_partition, 'duplicate',
+                       COUNT(*) FILTER (WHERE verdict IN ('accepted', 'duplicate'))
+                       - COUNT(*) FILTER (WHERE verdict = 'accepted'),
+                       CAST(0 AS BIGINT), CAST(0 AS BIGINT), CAST(0 AS BIGINT)
+                FROM day_windows_of_verdicts
+                GROUP BY window_start, window_end, window_time, f.kafka_partition
+                """,
+            ),
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_IN_BATCH)
+def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable, what: str):
+    root = changed(BROKEN_IN_BATCH[what])
+    run = story.local.submit(
+        "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", str(FIRST), "--to", str(FIRST), root=root
+    )
+    red = differing(story.reconcile(code=1, batch=run, days=DAYS[:2]))
+    assert red & {"batch: report", "batch: verdicts"}, red
+    assert not {name for name in red if name.startswith(("streaming: ", "dashboard: "))}, red
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("submit", "daily_report", "--topic", "no-such-topic"), "no-such-topic"),
+        (("submit", "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", "2025-13-01"), "2025-13-01"),
+        (
+            (
+                "submit",
+                "daily_report",
+                "--mode",
+                "batch",
+                "--topic",
+                TOPIC,
+                "--from",
+                "2025-11-12",
+                "--to",
+                "2025-11-11",
+            ),
+            "before",
+        ),
+        (
+            (
+                "submit",
+                "daily_report",
+                "--mode",
+                "batch",
+                "--topic",
+                TOPIC,
+                "--from",
+                "2031-01-01",
+                "--to",
+                "2031-01-01",
+            ),
+            "2031-01-01",
+        ),
+        (("report", "--day", "2024-02-29"), "2024-02-29"),
+        (("reconcile", "--from", "2024-02-30"), "2024-02-30"),
+        (("restart", "kafak"), "kafka"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(story: Story, arguments: tuple[str, ...], says: str):
+    output = story.local.samewater(*arguments, code=2)
+    assert says in output and len(output.strip().splitlines()) <= 3, output
+
+
+def test_a_server_that_is_down_is_named(story: Story, tmp_path: Path):
+    conf = tmp_path / "down.toml"
+    text = story.local.conf.read_text(encoding="utf-8")
+    for name, port in (("Redis", story.local.settings.redis.port), ("HBase", story.local.settings.hbase.port)):
+        conf.write_text(text.replace(str(port), "1"), encoding="utf-8")
+        command = ("minutes", "--day", str(FIRST)) if name == "Redis" else ("runs",)
+        assert name in story.local.samewater(*command, code=2, conf=conf)
