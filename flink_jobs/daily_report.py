@@ -61,7 +61,7 @@ def clear_files(settings: Settings, run_id: str) -> None:
                 files.rm(folder, recursive=True)
 
 
-def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date) -> None:
+def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date, provisional: bool) -> None:
     """Mark those days of a finished batch run that brought no record at all: they are empty, not missing."""
     sink = HBaseSink(
         HBaseTarget(
@@ -74,6 +74,7 @@ def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.
             zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
             submitted_by=run.submitted_by,
             offsets=dict(run.start_offsets),
+            provisional=provisional,
         )
     )
     for n in range((last - first).days + 1):
@@ -98,7 +99,8 @@ def main(
     settings = Settings.load(conf)
     first, last = (day.date() if day else None for day in (from_day, to_day))
     request = job.Request("daily_report", mode, topic or settings.kafka.topic, first, last, run_id, parallelism)
-    session, run = job.start(settings, request, BATCH if mode == "batch" else STREAMING, "HOUR", SINKS)
+    provisional = mode == "batch" and job.is_open(settings, request)
+    session, run = job.start(settings, request, BATCH if mode == "batch" else STREAMING, "HOUR", SINKS, provisional)
     statements = build(session)
     run = job.register(settings, session, run)
     if mode == "streaming":
@@ -106,8 +108,8 @@ def main(
         job.note(settings, run, "running", str(client.get_job_id()))
         click.echo(f"run {run.run_id}")
         return
-    if job.is_open(settings, request):
-        click.echo(f"{last} is not closed yet: this run is provisional", err=True)
+    if provisional:
+        click.echo(f"{last} is not closed yet: this run is provisional and will not be published by itself", err=True)
     clear_files(settings, run.run_id)
     result = statements.execute()
     job.note(settings, run, "running", str(result.get_job_client().get_job_id()))
@@ -118,8 +120,8 @@ def main(
         job.note(settings, run, "failed")
         raise
     assert first is not None and last is not None
-    mark_empty_days(settings, run, first, last)
-    job.note(settings, run, "finished")
+    mark_empty_days(settings, run, first, last, provisional)
+    job.note(settings, run, "provisional" if provisional else "finished")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Starts the servers, makes a topic of its own for this demo, submits both jobs, streams the orders (a seeded day, or the
 user's file) through Kafka while the terminal shows the live figures out of Redis, computes the same days in batch,
 reconciles, publishes, and says how to look further. Writes what the jobs write, and `<instance>/demo.toml`, the
-settings that the later commands take with `--conf`. The jobs of an earlier demo are ended first, and their topic is deleted.
+settings that the later commands take with `--conf`. The jobs of an earlier demo are ended first; their
+topics are deleted.
 """
 
 from __future__ import annotations

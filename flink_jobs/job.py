@@ -76,11 +76,17 @@ def is_open(settings: Settings, request: Request) -> bool:
 
 
 def start(
-    settings: Settings, request: Request, config: Mapping[str, str], watermark_step: str, sinks: Iterable[str]
+    settings: Settings,
+    request: Request,
+    config: Mapping[str, str],
+    watermark_step: str,
+    sinks: Iterable[str],
+    provisional: bool = False,
 ) -> tuple[Session, runs.Run]:
     """Resolve the range, open a session with the order views bound to Kafka, and prepare (not yet write) the run.
 
     `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `sinks`: names of udfs/functions.py.
+    `provisional`: its last day is open, so it is not published by itself.
     """
     spans = log_spans(settings, request)
     starts = {partition: span.start for partition, span in spans.items()}
@@ -126,6 +132,7 @@ def start(
                     "redis.db": settings.redis.db,
                     "redis.prefix": settings.redis.prefix,
                     "submitted_by": runs.submitter(),
+                    "provisional": "yes" if provisional else "no",
                     "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
                 }.items()
             ),

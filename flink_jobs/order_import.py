@@ -381,7 +381,7 @@ def _rejects(rejects: Path, file: Path) -> Iterator[Any]:
             raise UserError(
                 f"{rejects} cannot be written ({refused.strerror}); name another file with --rejects"
             ) from refused
-        yield csv.writer(out, lineterminator="\n")
+        yield csv.writer(out)  # RFC 4180 lines: a carriage return inside a field is quoted only then
 
 
 # --- command line ---------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
                 mode=_parameter(function_context, "mode"),
                 zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
                 submitted_by=_parameter(function_context, "submitted_by"),
+                provisional=_parameter(function_context, "provisional") == "yes",
                 offsets=_offsets(_parameter(function_context, "offsets")),
             )
         )

@@ -30,7 +30,11 @@ RETRY_S = 30.0
 
 @dataclass(frozen=True)
 class HBaseTarget:
-    """Where a run writes. `mode`: streaming or batch, which have column families of their own; offset in ms east."""
+    """Where a run writes, and as what.
+
+    `mode`: streaming or batch, which have column families of their own. `zone_offset_ms`: of the business zone, east.
+    `provisional`: its days may still be open, so it publishes none of them.
+    """
 
     host: str
     port: int
@@ -41,6 +45,7 @@ class HBaseTarget:
     zone_offset_ms: int
     submitted_by: str = ""
     offsets: Mapping[str, int] = field(default_factory=dict)
+    provisional: bool = False
 
 
 class HBaseSink:
@@ -127,7 +132,7 @@ class HBaseSink:
             connection.table("runs").put(self.target.run_id.encode(), note)
 
         self._call(put)
-        if version == self._day_end(version):
+        if version == self._day_end(version) and not self.target.provisional:
             self._publish_if_absent(version)
 
     def _unmarked_before(self, version: int) -> list[int]:

@@ -284,3 +284,91 @@ def test_a_server_that_is_down_is_named(story: Story, tmp_path: Path):
         conf.write_text(text.replace(str(port), "1"), encoding="utf-8")
         command = ("minutes", "--day", str(FIRST)) if name == "Redis" else ("runs",)
         assert name in story.local.samewater(*command, code=2, conf=conf)
+
+
+# From here on the live jobs are stopped: the cluster has places for two jobs.
+
+
+@pytest.fixture(scope="module")
+def places(story: Story) -> Story:
+    for run in (story.dashboard, story.streaming):
+        stop(story.local, run)
+    return story
+
+
+def test_a_replay_at_parallelism_1_equals_the_log_too(places: Story):
+    run = places.local.submit("daily_report", "--topic", TOPIC, "--parallelism", "1")
+    wait_until(lambda: is_marked(places.local, run, EMPTY), "the marker of the empty day")
+    places.reconcile(code=0, streaming=run)
+    stop(places.local, run)
+
+
+def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, changed: Callable):
+    root = changed(
+        {
+            "sql/schema/orders.sql": [
+                (
+                    "THEN CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))",
+                    "THEN TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)",
+                ),
+                ("    CAST(ingest_ltz AS TIMESTAMP(3))),", "    ingest_ltz),"),
+                ("FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) -", "FLOOR(ingest_ltz -"),
+            ],
+            "sql/queries/rejected.sql": [("AND event_time", "AND CAST(event_time AS TIMESTAMP(3))")],
+        }
+    )
+    run = places.local.submit("daily_report", "--topic", TOPIC, root=root)
+    wait_until(lambda: is_marked(places.local, run, FIRST), "the marker of the day")
+    red = differing(places.reconcile(code=1, streaming=run, days=DAYS[:2]))
+    assert "streaming: report" in red, red
+    stop(places.local, run)
+
+
+def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
+    """A partition pauses while the other goes on: with a timeout the job passes it by and loses what it brings."""
+    local, topic = places.local, "orders-paused"
+    root = changed(
+        {
+            "sql/bind/orders_kafka.sql": [
+                ("'format' = 'raw',", "'format' = 'raw', 'scan.watermark.idle-timeout' = '1 s',")
+            ]
+        }
+    )
+    noon = local.settings.time.day_start(FIRST) + 12 * 3_600_000
+    end = order_log.closing_time(local.settings.time, FIRST)
+    minutes = range(noon, end + 1, 60_000)
+
+    def record(partition: int, at: int) -> order_log.Record:
+        text = (
+            f'{{"order_id":"P{partition}-{at}","order_time":{at - 1000},"user_id":"U1","province":"110000",'
+            f'"city":"110100","amount":"1.00"}}'
+        )
+        return order_log.Record(partition, at, text.encode() if at < end - 1_800_000 else order_log.HEARTBEAT)
+
+    order_log.create_topic(local.settings, topic, 2)
+    run = local.submit("daily_report", "--topic", topic, root=root)
+    order_log.produce(local.settings, topic, (record(0, at) for at in minutes))
+
+    def passed() -> bool:
+        with stores.hbase(local.settings) as connection:
+            return bool(runs.markers(connection, str(FIRST), run))
+
+    wait_until(passed, "an hour that the job closed without the paused partition")
+    order_log.produce(local.settings, topic, (record(1, at) for at in minutes))
+    wait_until(lambda: is_marked(local, run, FIRST), "the marker of the day")
+    batch = local.submit("daily_report", "--mode", "batch", "--topic", topic, "--from", str(FIRST), "--to", str(FIRST))
+    result = local.reconcile(
+        "--from",
+        str(FIRST),
+        "--topic",
+        topic,
+        "--stream",
+        run,
+        "--batch",
+        batch,
+        "--dashboard",
+        places.dashboard,
+        code=1,
+    )
+    assert "streaming: report" in differing(result) and "batch: report" not in differing(result)
+    stop(local, run)

@@ -1,0 +1,140 @@
+"""The sink's own keys, cells and digest are those that readers look for (udfs import nothing of ours)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import contextmanager
+from decimal import Decimal
+
+import pytest
+from fake_hbase import FakeHBase
+from thriftpy2.transport import TTransportException
+
+from flink_jobs import runs, stores
+from flink_jobs.settings import Time
+from udfs.hbase_sink import DAY_MS, HOUR_MS, HBaseSink, HBaseTarget
+
+RUN, DAY = "daily_report-streaming-x", dt.date(2025, 11, 11)
+START = Time().day_start(DAY)
+END = START + DAY_MS
+
+
+class BatchedHBase(FakeHBase):
+    """Adds the batch of a table; refuses the first `down` calls."""
+
+    down = 0
+
+    def table(self, name):
+        if self.down > 0:
+            self.down -= 1
+            raise TTransportException(message="gone")
+        table = super().table(name)
+
+        @contextmanager
+        def batch(timestamp):
+            writer = type("Writer", (), {"put": lambda _, key, cells: table.put(key, cells, timestamp)})
+            yield writer()
+
+        table.batch = batch
+        return table
+
+    def close(self):
+        pass
+
+
+def sink(mode: str = "streaming", hbase: BatchedHBase | None = None, **options) -> tuple[HBaseSink, BatchedHBase]:
+    target = HBaseTarget("h", 1, "", 4, RUN, mode, 8 * HOUR_MS, submitted_by="me@here", offsets={"0": 7}, **options)
+    made, hbase = HBaseSink(target), hbase or BatchedHBase()
+    made._connection = hbase
+    return made, hbase
+
+
+def put_rows(made: HBaseSink, version: int) -> None:
+    made.put_daily_sales(
+        [version] * 3, ["ALL", "110000", "110000"], ["ALL", "ALL", "110100"], [2, 2, 2], [Decimal("3.5")] * 3, [1, 1, 1]
+    )
+
+
+@pytest.mark.parametrize("mode", ["streaming", "batch"])
+def test_readers_find_the_rows_that_the_sink_wrote(mode):
+    made, hbase = sink(mode)
+    put_rows(made, END)
+    found = stores.read_sales(hbase, 4, str(DAY), RUN, stores.FAMILIES[mode], END)
+    assert found == {
+        name: {"orders": "2", "amount": "3.50", "users": "1"} for name in ("ALL|ALL", "110000|ALL", "110000|110100")
+    }
+    other = stores.FAMILIES["batch" if mode == "streaming" else "streaming"]
+    assert stores.read_sales(hbase, 4, str(DAY), RUN, other, END) == {}
+
+
+def test_readers_find_the_verdict_counts_that_the_sink_wrote():
+    made, hbase = sink()
+    figures = {"records": [3], "offset_min": [1], "offset_max": [9], "offset_sum": [15]}
+    made.put_verdict_counts([END], [2], ["late"], figures)
+    made.put_conflicting([END], [4])
+    assert stores.read_verdicts(hbase, str(DAY), RUN, "s", END) == {
+        "00002|late": {name: str(values[0]) for name, values in figures.items()},
+        "ALL|conflicting": {"records": "4"},
+    }
+
+
+def test_the_last_version_of_a_day_is_published_with_the_digest_that_readers_compute():
+    made, hbase = sink()
+    put_rows(made, END)
+    made.put_marker(END, 3, 2, Decimal("3.5"))
+    publication = runs.published(hbase, "daily_report", str(DAY))
+    assert publication is not None
+    table = stores.read_sales(hbase, 4, str(DAY), RUN, "s", END)
+    assert (publication.run_id, publication.rows, publication.digest) == (RUN, 3, stores.digest(table))
+    assert (publication.watermark, publication.offsets) == (END, {"0": 7})
+
+
+def test_a_day_that_somebody_else_published_stays_theirs():
+    made, hbase = sink()
+    made.put_marker(END, 0, 0, Decimal(0))
+    other, _ = sink("batch", hbase)
+    other.target.__dict__["run_id"] = "another"
+    other.put_marker(END, 0, 0, Decimal(0))
+    assert runs.published(hbase, "daily_report", str(DAY)).run_id == RUN
+
+
+def test_a_provisional_run_publishes_nothing():
+    made, hbase = sink("batch", provisional=True)
+    made.put_marker(END, 0, 0, Decimal(0))
+    assert END in runs.markers(hbase, str(DAY), RUN)
+    assert runs.published(hbase, "daily_report", str(DAY)) is None
+
+
+def test_every_hour_of_a_streaming_day_has_a_marker_also_those_without_records():
+    made, hbase = sink()
+    made.put_marker(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))
+    made.put_marker(END + 2 * HOUR_MS, 1, 1, Decimal("2"))
+    first = runs.markers(hbase, str(DAY), RUN)
+    assert sorted(first) == [START + n * HOUR_MS for n in range(1, 25)]
+    assert first[START + 3 * HOUR_MS].amount == "1.25" and first[END].orders == 0
+    assert sorted(runs.markers(hbase, "2025-11-12", RUN)) == [END + HOUR_MS, END + 2 * HOUR_MS]
+
+
+def test_a_replayed_marker_changes_nothing():
+    made, hbase = sink()
+    for _ in range(2):
+        for hour in (1, 2, 3):
+            made.put_marker(START + hour * HOUR_MS, hour, hour, Decimal(hour))
+    assert [m.rows for m in runs.markers(hbase, str(DAY), RUN).values()] == [1, 2, 3]
+
+
+def test_an_empty_day_is_marked_once_and_never_over_a_marker():
+    made, hbase = sink("batch")
+    made.put_marker(END, 5, 2, Decimal("1.25"))
+    assert made.mark_empty_day(END) is False
+    assert made.mark_empty_day(END + DAY_MS) is True
+    assert runs.markers(hbase, str(DAY), RUN)[END].rows == 5
+    assert runs.markers(hbase, "2025-11-12", RUN)[END + DAY_MS].rows == 0
+
+
+def test_a_call_that_is_not_answered_is_tried_again_with_a_new_connection(monkeypatch):
+    made, hbase = sink()
+    hbase.down = 2
+    monkeypatch.setattr("udfs.hbase_sink.happybase.Connection", lambda *_, **__: hbase)
+    put_rows(made, END)
+    assert len(stores.read_sales(hbase, 4, str(DAY), RUN, "s", END)) == 3
