@@ -38,7 +38,7 @@ from flink_jobs.stack.instance import Instance, is_free
 from flink_jobs.stack.servers import Server, servers, write_configuration
 
 START_SECONDS = 180  # for one server, once what it needs is ready
-STOP_SECONDS = 60
+STOP_SECONDS = 60  # more than stopwaitsecs in conf/stack/program.conf, after which supervisord kills
 # supervisord gave up on these, or was told to stop them.
 DOWN_STATES = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 # Stopped last: HBase writes to HDFS until its end.
