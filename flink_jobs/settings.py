@@ -28,7 +28,8 @@ class Time(_Section):
     """Rules of time, all in ms; lateness is ingest_time - order_time."""
 
     zone: str = "Asia/Shanghai"
-    lateness_ms: int = Field(300_000, ge=0)
+    # Not less than the minute window of accepted orders: late_orders looks for them at the end of their minute.
+    lateness_ms: int = Field(300_000, ge=60_000)
     clock_skew_ms: int = Field(30_000, ge=0)
     future_ms: int = Field(60_000, ge=0)
     late_copy_horizon_ms: int = Field(86_400_000, ge=0)
