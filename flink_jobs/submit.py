@@ -58,7 +58,8 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     said = re.search(r"^run (\S+)$", output, re.MULTILINE)
     if done.returncode != 0 or said is None:
         mistake = re.findall(r"^error: (.*)$", output, re.MULTILINE)
-        causes = re.findall(r"^(?:Caused by: |pyflink\.\S+: )(.*)$", output, re.MULTILINE)
+        causes = re.findall(r"^(?:Caused by: |pyflink\.\S+: |: )(.*)$", output, re.MULTILINE)
+        causes = [cause for cause in causes if "Python process exits with code" not in cause]
         reason = (mistake or causes[-1:] or [output.strip()[-400:]])[-1]
         raise UserError(f"{job} ({mode}) was not submitted: {reason}")
     if mode != "batch":

@@ -211,7 +211,7 @@ BROKEN_IN_BATCH = {
                 SELECT window_start, window_end, window_time, f.kafka_partition, 'duplicate',
                        COUNT(*) FILTER (WHERE verdict IN ('accepted', 'duplicate'))
                        - COUNT(*) FILTER (WHERE verdict = 'accepted'),
-                       CAST(0 AS BIGINT), CAST(0 AS BIGINT), CAST(0 AS BIGINT)
+                       MIN(f.kafka_offset), MAX(f.kafka_offset), SUM(f.kafka_offset)
                 FROM day_windows_of_verdicts
                 GROUP BY window_start, window_end, window_time, f.kafka_partition
                 """,
@@ -315,6 +315,8 @@ def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, change
                 ("FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) -", "FLOOR(ingest_ltz -"),
             ],
             "sql/queries/rejected.sql": [("AND event_time", "AND CAST(event_time AS TIMESTAMP(3))")],
+            # A step of one hour divides the zone's offset and is not hit by FLINK-38075; a whole day does not.
+            "sql/bind/streaming/day_windows.sql": [("CUMULATE(", "TUMBLE("), ("INTERVAL '1' HOUR, ", "")],
         }
     )
     run = places.local.submit("daily_report", "--topic", TOPIC, root=root)
