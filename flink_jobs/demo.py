@@ -21,7 +21,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, wait_fixed
 
 from flink_jobs import datagen, order_import, order_log, readers, reconcile, regions, runs, stores
 from flink_jobs.errors import UserError
@@ -32,7 +32,7 @@ from flink_jobs.submit import cancel, submit
 
 DAY = dt.date(2025, 11, 11)  # Singles' Day: a rush after midnight is what one expects of it
 TOPIC = "orders-demo-"
-CLOSE_S = 900.0
+PATIENCE_S = 180.0  # how long nothing at all may move
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,10 @@ def _watch(
         records = [order_log.Record(p, beat, order_log.HEARTBEAT) for p in range(settings.kafka.partitions)]
         order_log.produce(settings, settings.kafka.topic, records, None, lambda _: None)
 
+    moved, reached = time.monotonic(), (0, 0, 0)
+
     def closed() -> bool:
-        nonlocal first_figure, day
+        nonlocal first_figure, day, moved, reached
         for future in (sent, report):
             if future.done():
                 future.result()  # what went wrong there ends the demo here
@@ -224,21 +226,22 @@ def _watch(
         screen.update(Group(bars, _figures(settings, day, totals, final_until)), refresh=True)
         if sent.done():
             heartbeat()
-        if final_until is None or final_until < end or not report.done():
-            return False
-        with stores.hbase(settings) as connection:
-            return end in runs.markers(connection, str(load.last), report.result())
+        version = None
+        if report.done():
+            with stores.hbase(settings) as connection:
+                version = runs.last_version(connection, runs.get(connection, report.result()))
+        now = (meter.sent, final_until or 0, version or 0)
+        if now != reached:
+            moved, reached = time.monotonic(), now
+        if time.monotonic() - moved > PATIENCE_S:
+            raise UserError(
+                f"nothing has moved for {PATIENCE_S:.0f} s; see `samewater status` and "
+                "`samewater logs realtime-taskmanager`"
+            )
+        return min(final_until or 0, version or 0) >= end
 
     with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as screen:
-        try:
-            Retrying(retry=retry_if_result(lambda done: not done), stop=stop_after_delay(CLOSE_S), wait=wait_fixed(1))(
-                closed
-            )
-        except RetryError as slow:
-            raise UserError(
-                f"the last day is not closed after {CLOSE_S:.0f} s; see `samewater status` and "
-                "`samewater logs realtime-taskmanager`"
-            ) from slow
+        Retrying(retry=retry_if_result(lambda done: not done), wait=wait_fixed(1))(closed)
 
 
 def _figures(settings: Settings, day: dt.date, totals: stores.Table, final_until: int | None) -> Table:

@@ -186,6 +186,13 @@ def markers(connection: happybase.Connection, day: str, run_id: str) -> dict[int
     return {int(name[2:]): Marker.model_validate_json(value) for name, value in sorted(cells.items())}
 
 
+def last_version(connection: happybase.Connection, run: Run) -> int | None:
+    """The version (epoch ms) that a run marked last, over all days; None if it has marked none."""
+    column = f"r:last_version_{run.mode}".encode()
+    value = connection.table("runs").row(run.run_id.encode(), columns=[column]).get(column)
+    return None if value is None else int(value)
+
+
 def runs_of_day(connection: happybase.Connection, day: str) -> list[str]:
     """Ids of the runs that have at least one version of this day."""
     rows = connection.table("versions").scan(row_prefix=f"{day}|".encode(), columns=[b"m"])
