@@ -20,6 +20,7 @@ FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
 TOPIC = "orders"
 ORDERS = 6_000
+BATCH = ("submit", "daily_report", "--mode", "batch", "--topic", TOPIC)
 
 
 @dataclass(frozen=True)
@@ -243,35 +244,13 @@ def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable, what
     ("arguments", "says"),
     [
         (("submit", "daily_report", "--topic", "no-such-topic"), "no-such-topic"),
-        (("submit", "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", "2025-13-01"), "2025-13-01"),
+        ((*BATCH, "--from", "2025-13-01"), "2025-13-01"),
         (
-            (
-                "submit",
-                "daily_report",
-                "--mode",
-                "batch",
-                "--topic",
-                TOPIC,
-                "--from",
-                "2025-11-12",
-                "--to",
-                "2025-11-11",
-            ),
+            (*BATCH, "--from", "2025-11-12", "--to", "2025-11-11"),
             "before",
         ),
         (
-            (
-                "submit",
-                "daily_report",
-                "--mode",
-                "batch",
-                "--topic",
-                TOPIC,
-                "--from",
-                "2031-01-01",
-                "--to",
-                "2031-01-01",
-            ),
+            (*BATCH, "--from", "2031-01-01", "--to", "2031-01-01"),
             "2031-01-01",
         ),
         (("report", "--day", "2024-02-29"), "2024-02-29"),
