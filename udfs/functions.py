@@ -102,8 +102,7 @@ class PutConflicting(_HBaseFunction):
 
 class PutMarker(_HBaseFunction):
     def eval(self, version: pd.Series, rows: pd.Series, orders: pd.Series, amount: pd.Series) -> pd.Series:
-        for marker in sorted(zip(version, rows, orders, amount, strict=True)):
-            self.sink.put_marker(*marker)
+        self.sink.put_markers((int(v), *rest) for v, *rest in zip(version, rows, orders, amount, strict=True))
         return pd.Series(1, index=version.index, dtype="int64")
 
 

@@ -58,6 +58,9 @@ class HBaseSink:
     def __init__(self, target: HBaseTarget) -> None:
         self.target = target
         self._family = {"streaming": "s", "batch": "b"}[target.mode]
+        self._note = f"r:last_version_{target.mode}".encode()
+        # What this sink marked last; None until it has looked what an earlier attempt of the run had marked.
+        self._last_version: int | None = None
         self._connection: happybase.Connection | None = None
 
     def put_daily_sales(
@@ -100,48 +103,56 @@ class HBaseSink:
         ]
         return self._put("verdicts", rows)
 
-    def put_marker(self, version: int, rows: int, orders: int, amount: Decimal) -> int:
-        """Mark a version (epoch ms) whose rows are all written; returns how many versions that marked.
+    def put_markers(self, markers: Iterable[tuple[int, int, int, Decimal]]) -> int:
+        """Mark versions whose rows are all written: (version in epoch ms, rows, orders, amount in yuan) each.
 
-        In streaming each hour of a day has a marker, also one in which the report had no row yet: hours and days since
-        this run's last marker that brought no record at all are marked as empty. The last version of a day publishes
-        it if nobody else has.
+        Returns how many versions that marked. In streaming each hour of a day has a marker, also one in which the
+        report had no row yet: hours and days since this run's last marker that brought no record at all are marked as
+        empty. The last version of a day publishes it if nobody else has.
         """
-        marked = 0
-        if self.target.mode == "streaming":
-            for empty in self._unmarked_before(version):
-                self._mark(empty, 0, 0, Decimal(0))
-                marked += 1
-        self._mark(version, rows, orders, amount)
-        return marked + 1
+        due: list[tuple[int, int, int, Decimal]] = []
+        for marker in sorted(markers):
+            if self.target.mode == "streaming":
+                due += [(empty, 0, 0, Decimal(0)) for empty in self._unmarked_before(marker[0])]
+            due.append(marker)
+            self._last_version = marker[0]
+        self._mark(due)
+        return len(due)
 
     def mark_empty_day(self, version: int) -> bool:
         """Mark a batch run's day as empty unless it is marked; version is the day's end. Says whether it did."""
         if self._markers(self._day(version)):
             return False
-        self._mark(version, 0, 0, Decimal(0))
+        self._mark([(version, 0, 0, Decimal(0))])
         return True
 
-    def _mark(self, version: int, rows: int, orders: int, amount: Decimal) -> None:
-        value = json.dumps({"rows": int(rows), "orders": int(orders), "amount": f"{amount:.2f}"})
-        key = f"{self._day(version)}|{self.target.run_id}".encode()
+    def _mark(self, markers: list[tuple[int, int, int, Decimal]]) -> None:
+        by_day: dict[bytes, dict[bytes, bytes]] = {}
+        for version, rows, orders, amount in markers:
+            value = json.dumps({"rows": int(rows), "orders": int(orders), "amount": f"{amount:.2f}"})
+            row = by_day.setdefault(f"{self._day(version)}|{self.target.run_id}".encode(), {})
+            row[f"m:{version:013d}".encode()] = value.encode()
+        last = max(version for version, *_ in markers)
 
         def put(connection: happybase.Connection) -> None:
-            connection.table("versions").put(key, {f"m:{version:013d}".encode(): value.encode()})
-            note = {f"r:last_version_{self.target.mode}".encode(): str(version).encode()}
-            connection.table("runs").put(self.target.run_id.encode(), note)
+            with connection.table("versions").batch() as batch:
+                for key, cells in by_day.items():
+                    batch.put(key, cells)
+            # Afterwards, so that what is noted is marked.
+            connection.table("runs").put(self.target.run_id.encode(), {self._note: str(last).encode()})
 
         self._call(put)
-        if version == self._day_end(version) and not self.target.provisional:
-            self._publish_if_absent(version)
+        for version, *_ in markers:
+            if version == self._day_end(version) and not self.target.provisional:
+                self._publish_if_absent(version)
 
     def _unmarked_before(self, version: int) -> list[int]:
         """Hours since the run's last marker, or since the day's start where it has none, that have no marker."""
-        day_start = self._day_end(version) - DAY_MS
-        column = f"r:last_version_{self.target.mode}".encode()
-        last = self._call(lambda c: c.table("runs").row(self.target.run_id.encode(), columns=[column]).get(column))
-        start = day_start if last is None else int(last)
-        return list(range(start + HOUR_MS, version, HOUR_MS))
+        if self._last_version is None:
+            column = self._note
+            noted = self._call(lambda c: c.table("runs").row(self.target.run_id.encode(), columns=[column]).get(column))
+            self._last_version = self._day_end(version) - DAY_MS if noted is None else int(noted)
+        return list(range(self._last_version + HOUR_MS, version, HOUR_MS))
 
     def _markers(self, day: str) -> set[int]:
         row = self._call(lambda c: c.table("versions").row(f"{day}|{self.target.run_id}".encode(), columns=[b"m"]))

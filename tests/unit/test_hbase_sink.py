@@ -23,15 +23,17 @@ class BatchedHBase(FakeHBase):
     """Adds the batch of a table; refuses the first `down` calls."""
 
     down = 0
+    calls = 0
 
     def table(self, name):
+        self.calls += 1
         if self.down > 0:
             self.down -= 1
             raise TTransportException(message="gone")
         table = super().table(name)
 
         @contextmanager
-        def batch(timestamp):
+        def batch(timestamp=0):
             writer = type("Writer", (), {"put": lambda _, key, cells: table.put(key, cells, timestamp)})
             yield writer()
 
@@ -81,7 +83,7 @@ def test_readers_find_the_verdict_counts_that_the_sink_wrote():
 def test_the_last_version_of_a_day_is_published_with_the_digest_that_readers_compute():
     made, hbase = sink()
     put_rows(made, END)
-    made.put_marker(END, 3, 2, Decimal("3.5"))
+    made.put_markers([(END, 3, 2, Decimal("3.5"))])
     publication = runs.published(hbase, "daily_report", str(DAY))
     assert publication is not None
     table = stores.read_sales(hbase, 4, str(DAY), RUN, "s", END)
@@ -91,41 +93,62 @@ def test_the_last_version_of_a_day_is_published_with_the_digest_that_readers_com
 
 def test_a_day_that_somebody_else_published_stays_theirs():
     made, hbase = sink()
-    made.put_marker(END, 0, 0, Decimal(0))
+    made.put_markers([(END, 0, 0, Decimal(0))])
     other, _ = sink("batch", hbase)
     other.target.__dict__["run_id"] = "another"
-    other.put_marker(END, 0, 0, Decimal(0))
+    other.put_markers([(END, 0, 0, Decimal(0))])
     assert runs.published(hbase, "daily_report", str(DAY)).run_id == RUN
 
 
 def test_a_provisional_run_publishes_nothing():
     made, hbase = sink("batch", provisional=True)
-    made.put_marker(END, 0, 0, Decimal(0))
+    made.put_markers([(END, 0, 0, Decimal(0))])
     assert END in runs.markers(hbase, str(DAY), RUN)
     assert runs.published(hbase, "daily_report", str(DAY)) is None
 
 
 def test_every_hour_of_a_streaming_day_has_a_marker_also_those_without_records():
     made, hbase = sink()
-    made.put_marker(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))
-    made.put_marker(END + 2 * HOUR_MS, 1, 1, Decimal("2"))
+    made.put_markers([(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))])
+    made.put_markers([(END + 2 * HOUR_MS, 1, 1, Decimal("2"))])
     first = runs.markers(hbase, str(DAY), RUN)
     assert sorted(first) == [START + n * HOUR_MS for n in range(1, 25)]
     assert first[START + 3 * HOUR_MS].amount == "1.25" and first[END].orders == 0
     assert sorted(runs.markers(hbase, "2025-11-12", RUN)) == [END + HOUR_MS, END + 2 * HOUR_MS]
 
 
+def test_markers_of_many_hours_take_one_put_each_in_two_tables():
+    made, hbase = sink()
+    made.put_markers([(START + HOUR_MS, 1, 1, Decimal(1))])
+    before = hbase.calls
+    made.put_markers([(START + hour * HOUR_MS, hour, hour, Decimal(hour)) for hour in (5, 3, 2, 9)])
+    assert hbase.calls - before == 2
+    found = runs.markers(hbase, str(DAY), RUN)
+    assert {at: marker.rows for at, marker in found.items()} == {
+        START + hour * HOUR_MS: hour if hour in (1, 2, 3, 5, 9) else 0 for hour in range(1, 10)
+    }
+
+
+def test_a_restarted_sink_goes_on_behind_the_last_marker_of_the_run():
+    made, hbase = sink()
+    made.put_markers([(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))])
+    again, _ = sink(hbase=hbase)
+    again.put_markers([(START + 5 * HOUR_MS, 6, 3, Decimal("2.25"))])
+    found = runs.markers(hbase, str(DAY), RUN)
+    assert [found[START + hour * HOUR_MS].rows for hour in (3, 4, 5)] == [5, 0, 6]
+
+
 def test_a_replayed_marker_changes_nothing():
     made, hbase = sink()
     for _ in range(2):
         for hour in (1, 2, 3):
-            made.put_marker(START + hour * HOUR_MS, hour, hour, Decimal(hour))
+            made.put_markers([(START + hour * HOUR_MS, hour, hour, Decimal(hour))])
     assert [m.rows for m in runs.markers(hbase, str(DAY), RUN).values()] == [1, 2, 3]
 
 
 def test_an_empty_day_is_marked_once_and_never_over_a_marker():
     made, hbase = sink("batch")
-    made.put_marker(END, 5, 2, Decimal("1.25"))
+    made.put_markers([(END, 5, 2, Decimal("1.25"))])
     assert made.mark_empty_day(END) is False
     assert made.mark_empty_day(END + DAY_MS) is True
     assert runs.markers(hbase, str(DAY), RUN)[END].rows == 5
