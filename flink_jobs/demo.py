@@ -32,6 +32,8 @@ from flink_jobs.submit import cancel, submit
 
 DAY = dt.date(2025, 11, 11)  # Singles' Day: a rush after midnight is what one expects of it
 TOPIC = "orders-demo-"
+# Not needed before the live jobs have shown what they can: starting it would only keep them waiting.
+BATCH_CLUSTER = ("batch-jobmanager", "batch-taskmanager")
 PATIENCE_S = 180.0  # how long nothing at all may move
 
 
@@ -69,9 +71,10 @@ def demo(
     began = time.monotonic()
     pace = order_log.parse_speed(speed or ("1440x" if file is None else "max"))
     settings: Settings = context.obj
-    control.up(open_instance(settings), click.echo)
+    instance = open_instance(settings)
+    control.up(instance, click.echo, without=BATCH_CLUSTER)
     click.echo("Ending the jobs of earlier demos, if any.")
-    end_earlier(settings)
+    end_earlier(settings, "streaming")
     settings, conf = own_settings(settings, mapping)
     load = _generated(settings, day.date(), count, seed, conf) if file is None else _imported(settings, file, mapping)
     topic = settings.kafka.topic
@@ -87,6 +90,8 @@ def demo(
         streaming = report.result()
     click.echo(f"run {streaming} has the daily report, closed by the heartbeats alone")
     click.echo("Computing the same days in batch.")
+    control.up(instance, click.echo)
+    end_earlier(settings, "batch")
     days = ("--from", str(load.first), "--to", str(load.last))
     batch = submit(settings, str(conf), runs.REPORT, "batch", ("--mode", "batch", *days))
     click.echo(f"run {batch} is done; reconciling")
@@ -97,23 +102,24 @@ def demo(
     if code == 0:
         publish(settings, streaming, load.first, load.last)
         _invoke(readers.report, settings, ["--day", str(load.first), "--level", "province"])
-    total = sum(row.rss_mb for row in control.status(open_instance(settings)))
+    total = sum(row.rss_mb for row in control.status(instance))
     click.echo(f"All servers together: {total / 1024:.1f} GiB. The demo took {time.monotonic() - began:.0f} s.")
     _say_more(conf, load.first)
     context.exit(code)
 
 
-def end_earlier(settings: Settings) -> None:
-    """Cancel the running jobs of earlier demos and delete their topics."""
+def end_earlier(settings: Settings, mode: str) -> None:
+    """Cancel what runs of earlier demos in this mode; with the streaming jobs their topics are deleted."""
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
-        earlier = [run for run in runs.list_runs(connection) if run.topic.startswith(TOPIC) and run.state == "running"]
-        for run in earlier:
-            cancel(settings, "batch" if run.mode == "batch" else "realtime", run.flink_job_id)
-            runs.set_state(connection, run.run_id, "stopped")
-    for topic in order_log.topics(settings):
-        if topic.startswith(TOPIC):
-            order_log.delete_topic(settings, topic)
+        for run in runs.list_runs(connection, mode=mode):
+            if run.topic.startswith(TOPIC) and run.topic != settings.kafka.topic and run.state == "running":
+                cancel(settings, "batch" if mode == "batch" else "realtime", run.flink_job_id)
+                runs.set_state(connection, run.run_id, "stopped")
+    if mode == "streaming":
+        for topic in order_log.topics(settings):
+            if topic.startswith(TOPIC):
+                order_log.delete_topic(settings, topic)
 
 
 def own_settings(settings: Settings, mapping: Path | None) -> tuple[Settings, Path]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,10 @@ def supervisord_pid(instance: Instance) -> int | None:
         return None
 
 
-def up(instance: Instance, say: Say) -> None:
+def up(instance: Instance, say: Say, without: Collection[str] = ()) -> None:
     """Start what does not run yet and wait until all servers are of use, telling each one as it becomes ready.
 
-    Raises `UserError` naming the first server that did not, with the end of its log; what has started goes on running.
+    `without`: servers that are left as they are for now. Raises `UserError` naming the first server that did not, with the end of its log; what has started goes on running.
     """
     begin = time.monotonic()
     with instance.lock():
@@ -88,9 +88,11 @@ def up(instance: Instance, say: Say) -> None:
         if supervisord_pid(instance) is None:
             refused = _start_supervisord(instance)
         processes.end(processes.find_orphans(instance.folder, supervisord_pid(instance)))
-        _start(instance, servers(instance), say)
-        cgroup.lower(instance)
-    say(cgroup.describe(instance) + (f": {refused}." if refused else "."))
+        _start(instance, [server for server in servers(instance) if server.name not in without], say)
+        if not without:
+            cgroup.lower(instance)
+    if not without:
+        say(cgroup.describe(instance) + (f": {refused}." if refused else "."))
     say(f"Instance {instance.name} is up after {time.monotonic() - begin:.1f} s.")
 
 
