@@ -44,7 +44,7 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     Raises `UserError` with the job's own sentence if it refused, or with the first cause if it failed.
     """
     cluster = "batch" if mode == "batch" else "realtime"
-    overview(settings, cluster)
+    _refuse_without_slots(settings, cluster, mode, arguments)
     command = [str(stack.flink_bin()), "run"]
     if mode != "batch":
         command.append("-d")
@@ -67,6 +67,22 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
             flink_job = runs.get(connection, said[1]).flink_job_id
         await_running(settings, cluster, flink_job)
     return said[1]
+
+
+def _refuse_without_slots(settings: Settings, cluster: str, mode: str, arguments: Sequence[str]) -> None:
+    """A streaming job needs a slot for each of its parallel subtasks at once, a batch job one at least."""
+    asked = list(arguments)
+    parallelism = getattr(settings.flink, cluster).parallelism
+    if "--parallelism" in asked[:-1] and asked[asked.index("--parallelism") + 1].isdecimal():
+        parallelism = int(asked[asked.index("--parallelism") + 1])
+    needed = 1 if mode == "batch" else parallelism
+    free = overview(settings, cluster)["slots-available"]
+    if free < needed:
+        running = [job["name"] for job in _ask(settings, cluster, "jobs/overview")["jobs"] if job["state"] not in ENDED]
+        raise UserError(
+            f"the Flink cluster `{cluster}` has {free} free slots and the job needs {needed}; "
+            f"stop one of its jobs ({', '.join(running) or 'none runs'}) or give it more slots"
+        )
 
 
 def overview(settings: Settings, cluster: str) -> dict[str, Any]:
