@@ -80,7 +80,8 @@ def supervisord_pid(instance: Instance) -> int | None:
 def up(instance: Instance, say: Say, without: Collection[str] = ()) -> None:
     """Start what does not run yet and wait until all servers are of use, telling each one as it becomes ready.
 
-    `without`: servers that are left as they are for now. Raises `UserError` naming the first server that did not, with the end of its log; what has started goes on running.
+    `without`: servers that are left as they are for now. Raises `UserError` naming the first server that did not, with
+    the end of its log; what has started goes on running.
     """
     begin = time.monotonic()
     with instance.lock():

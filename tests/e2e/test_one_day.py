@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from flink_jobs import datagen, order_log, regions, runs, stores
+from flink_jobs.settings import Settings
+from flink_jobs.stack.instance import port_of
 from flink_jobs.submit import cancel
 from tests.e2e.conftest import Local, wait_until
 
@@ -243,7 +245,11 @@ def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable, what
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("submit", "daily_report", "--topic", "no-such-topic"), "no-such-topic"),
+        (
+            ("submit", "daily_report", "--mode", "batch", "--topic", "no-such-topic", *DAYS),
+            "no-such-topic",
+        ),
+        (("submit", "daily_report", "--topic", TOPIC), "0 free slots"),
         ((*BATCH, "--from", "2025-13-01"), "2025-13-01"),
         (
             (*BATCH, "--from", "2025-11-12", "--to", "2025-11-11"),
@@ -263,13 +269,27 @@ def test_a_mistake_is_told_in_one_sentence(story: Story, arguments: tuple[str, .
     assert says in output and len(output.strip().splitlines()) <= 3, output
 
 
-def test_a_server_that_is_down_is_named(story: Story, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("server", "port", "command"),
+    [
+        ("Redis", lambda s: s.redis.port, ("minutes", "--day", str(FIRST))),
+        ("HBase", lambda s: s.hbase.port, ("runs",)),
+        ("HDFS", lambda s: port_of(s.hdfs.webhdfs), ("reconcile", "--from", str(FIRST), "--topic", TOPIC)),
+        ("Kafka", lambda s: port_of(s.kafka.bootstrap), ("reconcile", "--from", str(FIRST), "--topic", TOPIC)),
+        ("Kafka", lambda s: port_of(s.kafka.bootstrap), (*BATCH, *DAYS)),
+        ("HBase", lambda s: s.hbase.port, (*BATCH, *DAYS)),
+        ("Flink cluster `batch`", lambda s: port_of(s.flink.batch.rest), (*BATCH, *DAYS)),
+        ("Flink cluster `realtime`", lambda s: port_of(s.flink.realtime.rest), ("submit", "realtime_dashboard")),
+    ],
+)
+def test_a_server_that_is_down_is_named(
+    story: Story, tmp_path: Path, server: str, port: Callable[[Settings], int], command: tuple[str, ...]
+):
     conf = tmp_path / "down.toml"
     text = story.local.conf.read_text(encoding="utf-8")
-    for name, port in (("Redis", story.local.settings.redis.port), ("HBase", story.local.settings.hbase.port)):
-        conf.write_text(text.replace(str(port), "1"), encoding="utf-8")
-        command = ("minutes", "--day", str(FIRST)) if name == "Redis" else ("runs",)
-        assert name in story.local.samewater(*command, code=2, conf=conf)
+    conf.write_text(text.replace(str(port(story.local.settings)), "1"), encoding="utf-8")
+    output = story.local.samewater(*command, code=2, conf=conf)
+    assert server in output and len(output.strip().splitlines()) == 1, output
 
 
 # From here on the live jobs are stopped: the cluster has places for two jobs.
@@ -288,6 +308,40 @@ def test_a_replay_at_parallelism_1_equals_the_log_too(places: Story):
     wait_until(lambda: is_filed(places.local, run, FIRST), "the files of the day")
     places.reconcile(code=0, streaming=run)
     stop(places.local, run)
+
+
+def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, changed: Callable):
+    """FLINK-38075: such a window ends some hours too early; it takes watermarks between the rows of a day to see it."""
+    local, plain = places.local, "CAST(ingest_ltz AS TIMESTAMP(3))"
+    root = changed(
+        {
+            "sql/schema/orders.sql": [
+                (
+                    "CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))",
+                    "TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)",
+                ),
+                (f"    {plain}),", "    ingest_ltz),"),
+                (f"FLOOR({plain}", "FLOOR(ingest_ltz"),
+            ],
+            "sql/bind/orders_kafka.sql": [
+                ("'format' = 'raw',", "'format' = 'raw', 'scan.watermark.emit.strategy' = 'on-event',")
+            ],
+            "sql/bind/streaming/day_windows.sql": [
+                (
+                    "CUMULATE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' HOUR, INTERVAL '1' DAY)",
+                    "TUMBLE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' DAY)",
+                )
+            ],
+        }
+    )
+    run = local.submit("daily_report", "--topic", TOPIC, root=root)
+    wait_until(lambda: is_marked(local, run, FIRST), "the marker of the day")
+    result = places.reconcile(code=1, streaming=run, days=DAYS[:2])
+    (orders,) = (
+        row for row in result["streaming: report"]["differences"] if (row["row"], row["field"]) == ("ALL|ALL", "orders")
+    )
+    assert 0 < int(orders["right"]) < int(orders["left"]), orders
+    stop(local, run)
 
 
 def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
