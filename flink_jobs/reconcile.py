@@ -15,7 +15,7 @@ import datetime as dt
 import json
 import urllib.parse
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ import redis as redis_client
 import requests
 from pyarrow import parquet
 from rich import box
+from rich.console import Console
 from rich.table import Table as RichTable
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -60,10 +61,12 @@ from flink_jobs.console import parse_days, people, readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import open_log, reached
 from flink_jobs.order_log import topic_max_ingest
+from flink_jobs.progress import progress_bar
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, yuan
 
 ROWS_PRINTED = 20
+DAYS_IN_FULL = 7
 NOTHING = "nothing to compare"
 LATE_METRIC = "numLateRecordsDropped"
 _METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked
@@ -411,10 +414,12 @@ def reconcile_days(
     topic: str,
     chosen: Chosen | None = None,
     ledger: Path | None = None,
+    next_day: Callable[[], None] = lambda: None,
 ) -> Result:
     """Hold the days (both included) of the stores against the log. A day that is still open is not compared.
 
-    Raises `UserError` if a server does not answer, or a topic, run or file is not there.
+    `next_day` is called as each day's turn comes. Raises `UserError` if a server does not answer, or a topic, run or
+    file is not there.
     """
     rules = rules_of(settings)
     intended = None if ledger is None else ledger_tables(read_ledger(ledger), rules)
@@ -438,6 +443,7 @@ def reconcile_days(
         if ready:
             truth, disorder = read_truth(settings, rules, topic, ready[0], ready[-1])
         for day in days:
+            next_day()
             if day in truth and truth[day].records == 0:
                 nothing = f"topic {topic} holds no record of the day"
                 checks.append(Check(day, NOTHING, nothing, ABSENT, MISSING))
@@ -482,7 +488,10 @@ def reconcile(
     settings: Settings = context.obj
     from_day, to_day = parse_days(first, last)
     chosen = Chosen(streaming, batch, dashboard)
-    result = reconcile_days(settings, from_day, to_day, topic or settings.kafka.topic, chosen, ledger)
+    days = (dt.date.fromisoformat(to_day) - dt.date.fromisoformat(from_day)).days + 1
+    log = topic or settings.kafka.topic
+    with progress_bar("reconcile", days, "days") as advance:
+        result = reconcile_days(settings, from_day, to_day, log, chosen, ledger, lambda: advance(1))
     if as_json:
         click.echo(json.dumps(as_dict(result), ensure_ascii=False, indent=2))
     else:
@@ -505,30 +514,24 @@ def as_dict(result: Result) -> dict[str, Any]:
 
 
 def print_result(settings: Settings, result: Result) -> None:
-    """The result for people: the checks, the first differing rows of each, the verdicts, and one sentence."""
+    """The result for people: the checks, the first differing rows of each, the verdicts, and one sentence.
+
+    Of a long range, the days on which all is equal take one line each.
+    """
     console = people()
-    plain = None if not console.is_terminal else box.SIMPLE_HEAD
-    colours = {OK: "green", UNKNOWN: "yellow", OPEN: "yellow"}
-    for day in dict.fromkeys(check.day for check in result.checks):
-        console.print(day)
-        table = RichTable("check", "left", "right", "verdict", box=plain)
-        for check in (check for check in result.checks if check.day == day):
-            style = colours.get(check.verdict, "bold red")
-            table.add_row(
-                check.name, check.left, check.right, check.verdict, style=None if check.verdict == OK else style
-            )
+    by_day: dict[str, list[Check]] = defaultdict(list)
+    for check in result.checks:
+        by_day[check.day].append(check)
+    equal = [day for day, checks in by_day.items() if all(check.verdict == OK for check in checks)]
+    if len(by_day) > DAYS_IN_FULL and equal:
+        table = RichTable("day", "records", "accepted", "checks", box=_box(console))
+        for day in equal:
+            log = result.verdicts[day]["log"]
+            records = sum(int(count) for verdict, count in log.items() if verdict != "conflicting")
+            table.add_row(day, str(records), log.get("accepted", "0"), f"{len(by_day.pop(day))} ok")
         console.print(table)
-        for run_id in dict.fromkeys(run_id for check in result.checks if check.day == day for run_id in check.runs):
-            console.print(f"run {run_id}")
-        for check in (check for check in result.checks if check.day == day and check.differences):
-            _print_differences(console, check)
-        sides = result.verdicts.get(day, {})
-        if sides:
-            console.print(f"{day}: records by verdict")
-            counts = RichTable("verdict", *sides, box=plain)
-            for verdict in sorted({name for side in sides.values() for name in side}):
-                counts.add_row(verdict, *(side.get(verdict, "0") for side in sides.values()))
-            console.print(counts)
+    for day, checks in by_day.items():
+        _print_day(console, day, checks, result.verdicts.get(day, {}))
     furthest = max(result.disorder_ms.values(), default=0)
     if furthest > settings.time.clock_skew_ms:
         console.print(
@@ -538,7 +541,31 @@ def print_result(settings: Settings, result: Result) -> None:
     console.print(result.sentence, style="bold red" if result.red else "bold green")
 
 
-def _print_differences(console: Any, check: Check) -> None:
+def _box(console: Console) -> box.Box | None:
+    return box.SIMPLE_HEAD if console.is_terminal else None
+
+
+def _print_day(console: Console, day: str, checks: list[Check], sides: Mapping[str, Mapping[str, str]]) -> None:
+    colours = {OK: None, UNKNOWN: "yellow", OPEN: "yellow"}
+    console.print(day)
+    table = RichTable("check", "left", "right", "verdict", box=_box(console))
+    for check in checks:
+        table.add_row(check.name, check.left, check.right, check.verdict, style=colours.get(check.verdict, "bold red"))
+    console.print(table)
+    for run_id in dict.fromkeys(run_id for check in checks for run_id in check.runs):
+        console.print(f"run {run_id}")
+    for check in checks:
+        if check.differences:
+            _print_differences(console, check)
+    if sides:
+        console.print(f"{day}: records by verdict")
+        counts = RichTable("verdict", *sides, box=_box(console))
+        for verdict in sorted({name for side in sides.values() for name in side}):
+            counts.add_row(verdict, *(side.get(verdict, "0") for side in sides.values()))
+        console.print(counts)
+
+
+def _print_differences(console: Console, check: Check) -> None:
     console.print(f"{check.name} ({', '.join(check.runs)})" if check.runs else check.name)
     rows = RichTable("row", "field", *check.side_names, box=None)
     for difference in check.differences[:ROWS_PRINTED]:

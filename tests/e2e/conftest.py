@@ -46,6 +46,12 @@ class Local:
 
         `root`: a copy of the code to run instead of this one.
         """
+        done = self._run(*arguments, code=code, root=root, conf=conf)
+        return done.stdout + done.stderr
+
+    def _run(
+        self, *arguments: str, code: int | None, root: Path = ROOT, conf: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(root), "SAMEWATER_HOME": str(home().resolve())}
         done = subprocess.run(
             [sys.executable, "-c", COMMAND, "--conf", str(conf or self.conf), *arguments],
@@ -58,7 +64,7 @@ class Local:
         output = done.stdout + done.stderr
         assert "Traceback" not in output, output
         assert code is None or done.returncode == code, f"exit code {done.returncode}: {output}"
-        return output
+        return done
 
     def submit(self, job: str, *arguments: str, root: Path = ROOT) -> str:
         """Submit a job; returns its run id."""
@@ -66,7 +72,7 @@ class Local:
 
     def reconcile(self, *arguments: str, code: int) -> dict[str, Any]:
         """The result of `reconcile --json` by name of check, besides the whole under `all`."""
-        result = json.loads(self.samewater("reconcile", "--json", *arguments, code=code))
+        result = json.loads(self._run("reconcile", "--json", *arguments, code=code).stdout)
         return {check["name"]: check for check in result["checks"]} | {"all": result}
 
 

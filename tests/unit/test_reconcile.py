@@ -561,6 +561,21 @@ def test_people_see_the_first_rows_and_the_number_of_all(
     assert "31000 ms" in printed
 
 
+def test_of_a_long_range_equal_days_take_a_line_each_and_others_are_shown_in_full(
+    capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    days = [f"2025-11-{number:02}" for number in range(1, 10)]
+    bad = Check(days[4], "report", "log: 1", "HBase: 2", DIFFERENT, (), [Difference("ALL|ALL", "orders", "1", "2")])
+    checks = [bad if day == days[4] else Check(day, "report", "log: 1", "HBase: 1", OK) for day in days]
+    counts = {day: {"log": {"accepted": "7", "late": "2", "conflicting": "1"}} for day in days}
+    reconcile.print_result(settings, Result(days[0], days[-1], "orders", checks, counts, {}))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.endswith("1 ok   ")] == [
+        [day, "9", "7", "1", "ok"] for day in days if day != days[4]
+    ]
+    assert any("ALL|ALL" in line for line in lines) and any("DIFFERENT" in line for line in lines)
+
+
 def test_the_oracle_is_given_the_rules_of_the_settings(settings: Settings) -> None:
     rules = reconcile.rules_of(settings)
     assert (rules.lateness_ms, rules.future_ms, rules.late_copy_horizon_ms) == (300_000, 60_000, 86_400_000)
