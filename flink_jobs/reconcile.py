@@ -248,9 +248,10 @@ def _late_metrics(job: str, vertices: Iterable[str]) -> Table:
         wait=wait_fixed(0.5),
         retry_error_callback=lambda _: [],
     )
-    for vertex in vertices:
-        address = f"{job}/vertices/{vertex}/subtasks/metrics"
-        names = [metric["id"] for metric in gathered(_json, address)]
+    # The cluster answers from a copy, as old as metrics.fetcher.update-interval, and renews it when asked: names first.
+    addresses = [f"{job}/vertices/{vertex}/subtasks/metrics" for vertex in vertices]
+    for address, metrics in [(address, gathered(_json, address)) for address in addresses]:
+        names = [metric["id"] for metric in metrics]
         late = [metric for metric in names if metric.endswith(LATE_METRIC)]
         if late:
             asked = ",".join(urllib.parse.quote(metric, safe="") for metric in late)
