@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Gives a function that moves the bar on by so many units. Piped, only the last state is printed, uncoloured."""
+    """Gives a function that moves the bar on by so many units. Nothing is printed when piped."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -19,6 +19,7 @@ def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], 
         TextColumn(unit, markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(label, total=total)
         yield lambda steps: bars.advance(task, steps)
