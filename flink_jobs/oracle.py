@@ -27,7 +27,8 @@ HEARTBEAT = b'{"heartbeat":true}'
 EARLIEST_ORDER_TIME = 946_684_800_000  # 2000-01-01T00:00:00Z
 LATEST_ORDER_TIME = 4_102_444_800_000  # 2100-01-01T00:00:00Z, exclusive
 DEEPEST = 999
-LONGEST_NUMBER = 1_000
+LONGEST_NUMBER = 1_000  # characters
+LONGEST_EXPONENT = 9  # digits
 ALL = "ALL"
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -124,7 +125,8 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(convert: Callable[[str], int | float]) -> Callable[[str], int | float]:
     def read(text: str) -> int | float:
-        if len(text) > LONGEST_NUMBER:
+        exponent = text.lower().partition("e")[2]
+        if len(text) > LONGEST_NUMBER or len(exponent.lstrip("+-")) > LONGEST_EXPONENT:
             raise _NotJson("number too long")
         return convert(text)
 

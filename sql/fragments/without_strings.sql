@@ -1,0 +1,1 @@
+REGEXP_REPLACE(REGEXP_REPLACE(CAST(payload AS STRING), '\\.', ''), '"[^"]*"', '')
