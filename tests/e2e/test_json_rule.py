@@ -7,10 +7,9 @@ import json
 import random
 from pathlib import Path
 
-from pyflink.table import EnvironmentSettings, TableEnvironment
-
 from flink_jobs import oracle
-from flink_jobs.session import SQL
+from flink_jobs.session import Session
+from flink_jobs.settings import Settings
 
 DOCUMENTS = 6_000
 NAMES = ("order_id", "a", "b", "amount", "x:y", 'q"z', "\\", "/", "é", "", "order_time")
@@ -79,15 +78,13 @@ def test_sql_and_oracle_agree_on_what_is_one_json_object(tmp_path: Path):
     documents += ['{"a":"' + '\\"' * 100_000 + ':","a":1}', '{"a":"' + "\\n" * 100_000 + '"}', '{"a":' + "[1," * 300]
     lines = (f"{n}|{base64.b64encode(text.encode()).decode()}" for n, text in enumerate(documents))
     (tmp_path / "documents.csv").write_text("\n".join(lines), encoding="ascii")
-    rule = (SQL / "fragments" / "is_one_json_object.sql").read_text(encoding="utf-8")
-    inner = (SQL / "fragments" / "without_strings.sql").read_text(encoding="utf-8")
-    rule = rule.replace("${without_strings}", inner).replace("CAST(payload AS STRING)", "FROM_BASE64(payload)")
-    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
-    tables.execute_sql(
+    session = Session(Settings.load(), "batch", {}, {}, {})
+    rule = session.sql("fragments/is_one_json_object").replace("CAST(payload AS STRING)", "FROM_BASE64(payload)")
+    session.tables.execute_sql(
         "CREATE TEMPORARY TABLE documents (n INT, payload STRING) WITH ('connector' = 'filesystem', "
         f"'path' = 'file://{tmp_path}', 'format' = 'csv', 'csv.field-delimiter' = '|')"
     )
-    with tables.execute_sql(f"SELECT n, {rule} FROM documents").collect() as rows:
+    with session.tables.execute_sql(f"SELECT n, {rule} FROM documents").collect() as rows:
         said = {row[0]: bool(row[1]) for row in rows}
     expected = {n: is_object(text) for n, text in enumerate(documents)}
     assert 1_000 < sum(expected.values()) < DOCUMENTS - 1_000
