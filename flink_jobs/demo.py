@@ -25,10 +25,11 @@ from tenacity import Retrying, retry_if_result, wait_fixed
 
 from flink_jobs import datagen, order_import, order_log, readers, reconcile, regions, runs, stores
 from flink_jobs.errors import UserError
+from flink_jobs.flink_rest import cancel
 from flink_jobs.order_mapping import load_mapping
 from flink_jobs.settings import Settings
 from flink_jobs.stack import control, open_instance, to_toml
-from flink_jobs.submit import cancel, submit
+from flink_jobs.submit import submit
 
 DAY = dt.date(2025, 11, 11)  # Singles' Day: a rush after midnight is what one expects of it
 TOPIC = "orders-demo-"

@@ -14,9 +14,9 @@ import pytest
 
 from flink_jobs import datagen, order_log, regions, runs, stores
 from flink_jobs.checks import ABSENT
+from flink_jobs.flink_rest import cancel
 from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import port_of
-from flink_jobs.submit import cancel
 from tests.e2e.conftest import Local, wait_until
 
 FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
