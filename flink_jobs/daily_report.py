@@ -31,8 +31,6 @@ STREAMING = {
     # new, a day's replay took 48 s instead of 63 s.
     "state.backend.rocksdb.use-bloom-filter": "true",
     "execution.checkpointing.incremental": "true",
-    "execution.checkpointing.interval": "10 s",
-    "execution.checkpointing.mode": "EXACTLY_ONCE",
     "table.exec.mini-batch.enabled": "false",
     # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
     "python.fn-execution.bundle.time": "200",
@@ -60,8 +58,8 @@ def build(session: Session) -> StatementSet:
 def clear_files(settings: Settings, run_id: str) -> None:
     """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
     with stores.hdfs(settings) as files:
-        for dataset in ("daily_sales", "rejected"):
-            for folder in files.glob(f"{settings.hdfs.root}/{dataset}/dt=*/run={run_id}"):
+        for dataset in stores.DATASETS:
+            for folder in files.glob(stores.run_folder(settings, dataset, "*", run_id)):
                 files.rm(folder, recursive=True)
 
 
@@ -108,24 +106,20 @@ def main(
     statements = build(session)
     run = job.register(settings, session, run)
     if mode == "streaming":
-        client = statements.execute().get_job_client()
-        job.note(settings, run, "running", str(client.get_job_id()))
+        job.launch(settings, session, run, statements)
         click.echo(f"run {run.run_id}")
         return
     if provisional:
         click.echo(f"{last} is not closed yet: this run is provisional and will not be published by itself", err=True)
-    clear_files(settings, run.run_id)
-    result = statements.execute()
-    job.note(settings, run, "running", str(result.get_job_client().get_job_id()))
-    click.echo(f"run {run.run_id}")
-    try:
+    with job.attempt(settings, run.run_id, mode) as started:
+        clear_files(settings, run.run_id)
+        result = statements.execute()
+        started(str(result.get_job_client().get_job_id()))
+        click.echo(f"run {run.run_id}")
         result.wait()
-    except BaseException:
-        job.note(settings, run, "failed")
-        raise
-    assert first is not None and last is not None
-    mark_empty_days(settings, run, first, last, provisional)
-    job.note(settings, run, "provisional" if provisional else "finished")
+        assert first is not None and last is not None
+        mark_empty_days(settings, run, first, last, provisional)
+        job.note(settings, run.run_id, "provisional" if provisional else "finished")
 
 
 if __name__ == "__main__":

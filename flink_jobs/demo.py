@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tenacity import Retrying, retry_if_result, wait_fixed
 
-from flink_jobs import datagen, order_import, order_log, readers, reconcile, regions, runs, stores
+from flink_jobs import datagen, order_import, order_log, readers, reconcile, recovery, regions, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import cancel
 from flink_jobs.order_mapping import load_mapping
@@ -116,6 +116,7 @@ def end_earlier(settings: Settings, mode: str) -> None:
         for run in runs.list_runs(connection, mode=mode):
             if run.topic.startswith(TOPIC) and run.topic != settings.kafka.topic and run.state == "running":
                 cancel(settings, "batch" if mode == "batch" else "realtime", run.flink_job_id)
+                recovery.forget_checkpoints(settings, run.run_id)
                 runs.set_state(connection, run.run_id, "stopped")
     if mode == "streaming":
         for topic in order_log.topics(settings):

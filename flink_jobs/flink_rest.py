@@ -6,6 +6,8 @@ Asks the REST API of the clusters `realtime` and `batch` that the settings name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -16,6 +18,7 @@ from flink_jobs.settings import Settings
 
 START_S = 90.0
 STOP_S = 60.0
+SAVEPOINT_S = 300.0
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 
 
@@ -61,6 +64,40 @@ def cancel(settings: Settings, cluster: str, flink_job: str) -> None:
     if job_state(settings, cluster, flink_job) in (*ENDED, "UNKNOWN"):
         return
     requests.patch(f"http://{getattr(settings.flink, cluster).rest}/jobs/{flink_job}?mode=cancel", timeout=20)
+    _await_end(settings, cluster, flink_job)
+
+
+def stop(settings: Settings, cluster: str, flink_job: str, folder: str) -> str:
+    """End a job with a savepoint in `folder`, and wait until it has ended; returns the savepoint's path.
+
+    Never `drain`: it would close open days. Raises `UserError` with the cause if the savepoint fails.
+    """
+    asked = _tell(settings, cluster, f"jobs/{flink_job}/stop", {"targetDirectory": folder, "drain": False})
+    progress = f"jobs/{flink_job}/savepoints/{asked['request-id']}"
+
+    def outcome() -> dict[str, Any]:
+        answer: dict[str, Any] = _ask(settings, cluster, progress)
+        return answer
+
+    waiting = Retrying(
+        retry=retry_if_result(lambda answer: answer["status"]["id"] != "COMPLETED"),
+        stop=stop_after_delay(SAVEPOINT_S),
+        wait=wait_fixed(0.3),
+    )
+    try:
+        done = waiting(outcome)["operation"]
+    except RetryError as slow:
+        raise UserError(
+            f"Flink job {flink_job} has no savepoint after {SAVEPOINT_S:.0f} s; see its JobManager's log"
+        ) from slow
+    if "location" not in done:
+        cause = _first_cause(done.get("failure-cause", {}).get("stack-trace", "no cause is given"))
+        raise UserError(f"Flink job {flink_job} was not stopped, its savepoint failed: {cause}")
+    _await_end(settings, cluster, flink_job)
+    return str(done["location"])
+
+
+def _await_end(settings: Settings, cluster: str, flink_job: str) -> None:
     Retrying(
         retry=retry_if_result(lambda state: state not in (*ENDED, "UNKNOWN")),
         stop=stop_after_delay(STOP_S),
@@ -74,16 +111,29 @@ def _first_cause(trace: str) -> str:
 
 
 def _ask(settings: Settings, cluster: str, path: str) -> Any:
-    rest = getattr(settings.flink, cluster).rest
     retrying = Retrying(
         retry=retry_if_exception_type(requests.Timeout), stop=stop_after_delay(30), wait=wait_fixed(0.5), reraise=True
     )
-    try:
+    with _reached(settings, cluster) as rest:
         answer = retrying(requests.get, f"http://{rest}/{path}", timeout=10)
         answer.raise_for_status()
+        return answer.json()
+
+
+def _tell(settings: Settings, cluster: str, path: str, what: Mapping[str, Any]) -> Any:
+    with _reached(settings, cluster) as rest:
+        answer = requests.post(f"http://{rest}/{path}", json=what, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@contextmanager
+def _reached(settings: Settings, cluster: str) -> Iterator[str]:
+    rest = getattr(settings.flink, cluster).rest
+    try:
+        yield rest
     except requests.RequestException as down:
         raise UserError(
             f"the Flink cluster `{cluster}` at {rest} does not answer; start it (samewater up) or correct "
             f"[flink.{cluster}] rest"
         ) from down
-    return answer.json()

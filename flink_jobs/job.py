@@ -9,18 +9,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import click
+from pyflink.table import StatementSet
 
-from flink_jobs import regions, runs, stores
+from flink_jobs import compiled, flink_rest, regions, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span, closed_until, open_log
-from flink_jobs.session import ORDER_VIEWS, Session, rule_values
+from flink_jobs.session import ORDER_VIEWS, Session, execute, rule_values
 from flink_jobs.settings import Settings
-from udfs import functions
+from udfs.functions import PREFIX
 
 FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2099, 12, 31)
 
@@ -115,10 +117,11 @@ def start(
         rules,
         places,
         {
+            **(_recovery(settings, run_id) if request.mode == "streaming" else {}),
             "pipeline.name": run_id,
             "parallelism.default": str(request.parallelism or cluster.parallelism),
             "pipeline.global-job-parameters": ",".join(
-                f"{functions.PREFIX}{name}:{value}"
+                f"{PREFIX}{name}:{value}"
                 for name, value in {
                     "run_id": run_id,
                     "mode": request.mode,
@@ -139,7 +142,7 @@ def start(
             **config,
         },
     )
-    functions.register(session.tables, sinks)
+    session.register(sinks)
     session.run("schema/orders", "bind/orders_kafka", *(f"views/{view}" for view in ORDER_VIEWS))
     run = runs.Run(
         run_id=run_id,
@@ -158,16 +161,80 @@ def start(
 
 
 def register(settings: Settings, session: Session, run: runs.Run) -> runs.Run:
-    """Write the run with the logic that its session has read by now; makes the tables that are missing."""
+    """Write the run with the logic that its session has read by now; makes the tables that are missing.
+
+    Raises `UserError` for a streaming run that is registered already: that one goes on, it does not begin again.
+    """
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
+        if run.mode == "streaming" and runs.find(connection, run.run_id) is not None:
+            raise UserError(
+                f"run {run.run_id} is there already; `samewater resume {run.run_id}` goes on with it, "
+                "and without --run-id a new run begins"
+            )
         return runs.register(connection, run.model_copy(update={"logic": session.logic_version}))
 
 
-def note(settings: Settings, run: runs.Run, state: str, flink_job_id: str | None = None) -> None:
+def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
+    """Where a streaming job keeps its state, and how often it is tried again before it fails for good."""
+    return {
+        "execution.checkpointing.dir": settings.hdfs.uri + stores.checkpoints_folder(settings, run_id),
+        "execution.checkpointing.savepoint-dir": settings.hdfs.uri + stores.savepoints_folder(settings, run_id),
+        "execution.checkpointing.interval": "10 s",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        # A job that failed or was cancelled by hand can go on (`samewater resume`).
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        # Each try waits longer; a server that comes back within the hour or so is never noticed by a person.
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": str(settings.flink.restart_attempts),
+    }
+
+
+@contextmanager
+def attempt(settings: Settings, run_id: str, mode: str) -> Iterator[Callable[[str], None]]:
+    """One submission of a registered run; gives the function that notes which Flink job it became.
+
+    Of two submissions of the same run at once one is refused, and any while a Flink job of the run lives: they would
+    write the same rows to HDFS twice. What goes wrong inside is noted as the run's state `failed`.
+    """
+    cluster = "batch" if mode == "batch" else "realtime"
+    with stores.hbase(settings) as connection:
+        claim = runs.claim(connection, settings, run_id)
+    try:
+        living = [job["jid"] for job in flink_rest.living_jobs(settings, cluster) if job["name"] == run_id]
+        if living:
+            raise UserError(f"run {run_id} is at work as Flink job {living[0]}; stop it first: samewater stop {run_id}")
+    except BaseException:
+        _release(settings, run_id, claim)
+        raise
+    try:
+        yield lambda flink_job: note(settings, run_id, "running", flink_job)
+    except BaseException:
+        note(settings, run_id, "failed")
+        raise
+    finally:
+        _release(settings, run_id, claim)
+
+
+def _release(settings: Settings, run_id: str, claim: str) -> None:
+    with stores.hbase(settings) as connection:
+        runs.release(connection, run_id, claim)
+
+
+def note(settings: Settings, run_id: str, state: str, flink_job_id: str | None = None) -> None:
     """Write what became of a run."""
     with stores.hbase(settings) as connection:
-        runs.set_state(connection, run.run_id, state, flink_job_id)
+        runs.set_state(connection, run_id, state, flink_job_id)
+
+
+def launch(settings: Settings, session: Session, run: runs.Run, statements: StatementSet) -> None:
+    """Start a streaming run, and keep what it needs to go on after a stop."""
+    with attempt(settings, run.run_id, run.mode) as started:
+        job = session.compiled(run.run_id, statements)
+        compiled.keep(settings, job)
+        started(execute(job))
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,6 @@ QUERIES = ("minutes_provisional", "minutes_final", "minutes_passed")
 SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
 CONFIG = {
     "state.backend.type": "hashmap",
-    "execution.checkpointing.interval": "10 s",
     # Window operators do not look at it (their timers end their state): it is that of minutes_provisional alone.
     "table.exec.state.ttl": "1 h",
     "execution.buffer-timeout.interval": "5 ms",
@@ -64,8 +63,7 @@ def main(
     session, run = job.start(settings, request, CONFIG, "MINUTE", SINKS)
     statements = build(session)
     run = job.register(settings, session, run)
-    client = statements.execute().get_job_client()
-    job.note(settings, run, "running", str(client.get_job_id()))
+    job.launch(settings, session, run, statements)
     publish(settings, run)
     click.echo(f"run {run.run_id}")
 

@@ -32,7 +32,9 @@ from flink_jobs.settings import Settings
 DASHBOARD = "realtime_dashboard"
 REPORT = "daily_report"
 LIVE = "live"  # the one "day" of the dashboard
+CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
+_CLAIM = b"r:claim"
 _SYNC_TRIES = 10
 
 
@@ -44,6 +46,7 @@ class Run(_Row):
     """One row of `runs`. Days are `YYYY-MM-DD`, empty when open; `start_offsets`: partition -> offset.
 
     `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `submitted_at`: ISO-8601 with zone.
+    `savepoint`: where its state lies when it is stopped.
     """
 
     run_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")
@@ -59,6 +62,7 @@ class Run(_Row):
     submitted_at: str = ""
     submitted_by: str = ""
     flink_job_id: str = ""
+    savepoint: str = ""
 
     @property
     def family(self) -> str:
@@ -134,12 +138,42 @@ def register(connection: happybase.Connection, run: Run) -> Run:
     return run
 
 
-def set_state(connection: happybase.Connection, run_id: str, state: str, flink_job_id: str | None = None) -> None:
-    """Note what became of a run (`running`, `finished`, `failed`, `stopped`), and which Flink job it is."""
+def set_state(
+    connection: happybase.Connection,
+    run_id: str,
+    state: str,
+    flink_job_id: str | None = None,
+    savepoint: str | None = None,
+) -> None:
+    """Note what became of a run (`running`, `finished`, `failed`, `stopped`), which Flink job it is, its savepoint."""
     columns = {b"r:state": state.encode()}
     if flink_job_id is not None:
         columns[b"r:flink_job_id"] = flink_job_id.encode()
+    if savepoint is not None:
+        columns[b"r:savepoint"] = savepoint.encode()
     connection.table("runs").put(run_id.encode(), columns)
+
+
+def claim(connection: happybase.Connection, settings: Settings, run_id: str) -> str:
+    """Take a registered run for one submission, until `release`; returns the claim.
+
+    Raises `UserError` while another one holds it. A claim that is older than a submission can take was left by a
+    process that died.
+    """
+    old: bytes | None = connection.table("runs").row(run_id.encode(), columns=[_CLAIM]).get(_CLAIM)
+    if old:
+        who, _, since = old.decode().partition(" since ")
+        if _now(settings) - dt.datetime.fromisoformat(since) < CLAIM_LASTS:
+            raise UserError(f"run {run_id} is being submitted by {who} since {since}; wait until that has ended")
+    new = f"{submitter()}/{secrets.token_hex(3)} since {now_iso(settings)}"
+    if not _check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
+        raise UserError(f"run {run_id} was submitted by somebody else at the same moment; wait until that has ended")
+    return new
+
+
+def release(connection: happybase.Connection, run_id: str, held: str) -> None:
+    """Give a claim back; nothing happens if somebody has taken it over."""
+    _check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, held.encode(), b"")
 
 
 def find(connection: happybase.Connection, run_id: str) -> Run | None:
@@ -297,14 +331,15 @@ def _check_and_put(
     connection: happybase.Connection, report: str, day: str, old_value: bytes | None, new: Publication
 ) -> bool:
     value = json.dumps(new.model_dump(), sort_keys=True, ensure_ascii=False).encode()
+    return _check_and_put_cell(connection, "published", _key(report, day), _CURRENT, old_value, value)
+
+
+def _check_and_put_cell(
+    connection: happybase.Connection, table: str, row: bytes, column: bytes, old: bytes | None, new: bytes
+) -> bool:
     # happybase has no wrapper of its own for this call; None means "there is no such cell".
     won: bool = connection.client.checkAndPut(
-        connection.table("published").name,
-        _key(report, day),
-        _CURRENT,
-        old_value,
-        Mutation(column=_CURRENT, value=value),
-        {},
+        connection.table(table).name, row, column, old, Mutation(column=column, value=new), {}
     )
     return won
 

@@ -10,12 +10,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 
+from flink_jobs.compiled import CompiledJob
 from flink_jobs.errors import UserError
 from flink_jobs.regions import Regions
 from flink_jobs.settings import ROOT, Settings
+from udfs import functions
 
 SQL = ROOT / "sql"
 ORDER_VIEWS = (
@@ -60,7 +63,8 @@ class Session:
     """A table environment of one mode, with the values that fill the SQL files.
 
     mode: `streaming` or `batch`. rules (of the data) and places (of this run): what `${name}` in a file stands for; a
-    fragment (`sql/fragments/name.sql`) may be named too. config: options of Flink.
+    fragment (`sql/fragments/name.sql`) may be named too. config: options of Flink. Tables, `sinks` and `options` are
+    remembered, because a compiled plan holds none of them.
     """
 
     def __init__(
@@ -77,13 +81,14 @@ class Session:
         self._rules = dict(rules)
         self._values = {**rules, **places, "keys_remembered": self._keys_remembered(settings)}
         self._read: dict[str, str] = {}
+        self.table_definitions: list[str] = []
+        self.sinks: list[str] = []
         environment = EnvironmentSettings.new_instance()
         environment = environment.in_streaming_mode() if mode == "streaming" else environment.in_batch_mode()
         self.tables = TableEnvironment.create(environment.build())
-        options = self.tables.get_config()
-        options.set("table.local-time-zone", settings.time.zone)
-        for key, value in config.items():
-            options.set(key, value)
+        self.options = {"table.local-time-zone": settings.time.zone, **config}
+        for key, value in self.options.items():
+            self.tables.get_config().set(key, value)
 
     def _keys_remembered(self, settings: Settings) -> str:
         """The frame of `late_orders`. Batch keeps no state and its code generator fails on a frame of time (2.2.1)."""
@@ -97,10 +102,8 @@ class Session:
 
         Where data comes from (topic, offsets, days, run) is no logic: two runs of the same logic share the digest.
         """
-        functions = {
-            file.name: file.read_text(encoding="utf-8") for file in (ROOT / "udfs").iterdir() if file.is_file()
-        }
-        parts = {**self._read, **{f"rule {k}": v for k, v in self._rules.items()}, **functions}
+        code = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "udfs").iterdir() if file.is_file()}
+        parts = {**self._read, **{f"rule {k}": v for k, v in self._rules.items()}, **code}
         text = "\n".join(f"{name}\n{part}" for name, part in sorted(parts.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -114,7 +117,15 @@ class Session:
     def run(self, *names: str) -> None:
         """Execute DDL files in order."""
         for name in names:
-            self.tables.execute_sql(self.sql(name))
+            statement = self.sql(name)
+            self.tables.execute_sql(statement)
+            if statement.startswith("CREATE TEMPORARY TABLE"):
+                self.table_definitions.append(statement)
+
+    def register(self, sinks: Iterable[str]) -> None:
+        """Make sink functions known to SQL: names of udfs/functions.py."""
+        self.sinks += sinks
+        functions.register(self.tables, self.sinks)
 
     def view(self, query: str) -> None:
         """Register `sql/queries/<query>.sql` as a view of the same name."""
@@ -126,6 +137,16 @@ class Session:
         for name in names:
             statements.add_insert_sql(self.sql(name))
         return statements
+
+    def compiled(self, run_id: str, statements: StatementSet) -> CompiledJob:
+        """Plan the statements now, as the run is to work from now on."""
+        return CompiledJob(
+            run_id=run_id,
+            options=self.options,
+            tables=self.table_definitions,
+            sinks=self.sinks,
+            plan=statements.compile_plan().as_json_string(),
+        )
 
     def _filled(self, file: Path, inside: tuple[str, ...]) -> str:
         try:
@@ -141,3 +162,19 @@ class Session:
                 raise UserError(f"{file.relative_to(ROOT)} names ${{{name}}}, which has no value")
             values[name] = self._filled(SQL / "fragments" / f"{name}.sql", (*inside, name))
         return re.sub(r"\$\{([a-z_]+)\}", lambda match: values[match[1]], text)
+
+
+def execute(job: CompiledJob) -> str:
+    """Start a compiled job on the cluster that `flink run` names; returns the id of the Flink job."""
+    tables = TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().build())
+    for key, value in job.options.items():
+        tables.get_config().set(key, value)
+    for statement in job.tables:
+        tables.execute_sql(statement)
+    functions.register(tables, job.sinks)
+    with TemporaryDirectory() as folder:
+        # In SQL, for PyFlink's own CompiledPlan.execute fails on a loaded plan (2.2.1: it asks the Java object back).
+        file = Path(folder) / "plan.json"
+        file.write_text(job.plan, encoding="utf-8")
+        client = tables.execute_sql(f"EXECUTE PLAN '{file}'").get_job_client()
+    return str(client.get_job_id())

@@ -108,6 +108,9 @@ class Cluster(_Section):
 
 
 class Flink(_Section):
+    """`restart_attempts`: how often a streaming job is tried again before it fails for good (30 s apart at the end)."""
+
+    restart_attempts: int = Field(120, ge=1)
     realtime: Cluster
     batch: Cluster
 

@@ -42,6 +42,7 @@ from flink_jobs.settings import Settings
 
 ALL = "ALL"
 FAMILIES = {"streaming": "s", "batch": "b"}
+DATASETS = ("daily_sales", "rejected")
 VERSIONS = 200
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
@@ -222,8 +223,18 @@ def marker_key(day: str, run_id: str) -> str:
 
 
 def run_folder(settings: Settings, dataset: str, day: str, run_id: str) -> str:
-    """HDFS folder of one run's day; dataset is `daily_sales` or `rejected`."""
+    """HDFS folder of one run's day; dataset is one of `DATASETS`."""
     return f"{settings.hdfs.root}/{dataset}/dt={day}/run={run_id}"
+
+
+def checkpoints_folder(settings: Settings, run_id: str) -> str:
+    """HDFS folder where Flink keeps the checkpoints of a run, by Flink job."""
+    return f"{settings.hdfs.root}/checkpoints/{run_id}"
+
+
+def savepoints_folder(settings: Settings, run_id: str) -> str:
+    """HDFS folder of the savepoints of a run."""
+    return f"{settings.hdfs.root}/savepoints/{run_id}"
 
 
 # ---------------------------------------------------------------- figures

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from flink_jobs import flink_rest, runs, stack, stores
+from flink_jobs import compiled, flink_rest, runs, stack, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
 
@@ -24,10 +24,7 @@ def package() -> Path:
     """Write `dist/udfs.zip` with the functions that SQL calls; returns its path."""
     target = ROOT / "dist" / "udfs.zip"
     target.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted((ROOT / "udfs").iterdir()):
-            if file.suffix in (".py", ".lua"):
-                archive.write(file, f"udfs/{file.name}")
+    target.write_bytes(compiled.zip_of_functions())
     return target
 
 
@@ -37,11 +34,39 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     Raises `UserError` with the job's own sentence if it refused, or with the first cause if it failed.
     """
     cluster = "batch" if mode == "batch" else "realtime"
-    _refuse_without_slots(settings, cluster, mode, arguments)
-    command = [str(stack.flink_bin()), "run"]
-    if mode != "batch":
+    asked = _asked_parallelism(arguments) or getattr(settings.flink, cluster).parallelism
+    # A batch job does with one slot; a streaming job needs one for each of its parallel subtasks at once.
+    _refuse_without_slots(settings, cluster, 1 if mode == "batch" else asked)
+    return _flink_run(settings, cluster, conf, f"flink_jobs.{job}", package(), (), arguments)
+
+
+def resubmit(settings: Settings, conf: str | None, run_id: str, state: str | None, claim: bool) -> None:
+    """Go on with a streaming run by what was kept of it, from a savepoint or checkpoint (None: from its beginning).
+
+    `claim`: Flink removes that state once it needs it no more.
+    It is RUNNING by then. Raises `UserError` as `submit` does.
+    """
+    kept = compiled.read(settings, run_id)
+    _refuse_without_slots(settings, "realtime", int(kept.options["parallelism.default"]))
+    options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
+    with TemporaryDirectory() as folder:
+        functions = compiled.fetch_functions(settings, run_id, Path(folder))
+        _flink_run(settings, "realtime", conf, "flink_jobs.resumed", functions, options, ("--run-id", run_id))
+
+
+def _flink_run(
+    settings: Settings,
+    cluster: str,
+    conf: str | None,
+    module: str,
+    functions: Path,
+    options: Sequence[str],
+    arguments: Sequence[str],
+) -> str:
+    command = [str(stack.flink_bin()), "run", *options]
+    if cluster != "batch":
         command.append("-d")
-    command += ["-m", getattr(settings.flink, cluster).rest, "-pym", f"flink_jobs.{job}", "-pyfs", str(package()), "--"]
+    command += ["-m", getattr(settings.flink, cluster).rest, "-pym", module, "-pyfs", str(functions), "--"]
     if conf is not None:
         command += ["--conf", str(Path(conf).resolve())]
     done = subprocess.run(
@@ -51,24 +76,25 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     said = re.search(r"^run (\S+)$", output, re.MULTILINE)
     if done.returncode != 0 or said is None:
         mistake = re.findall(r"^error: (.*)$", output, re.MULTILINE)
-        causes = re.findall(r"^(?:Caused by: |pyflink\.\S+: |: )(.*)$", output, re.MULTILINE)
+        causes = re.findall(r"^(?:Caused by: |(?:pyflink|py4j)\.\S+: |: )(.*)$", output, re.MULTILINE)
         causes = [cause for cause in causes if "Python process exits with code" not in cause]
         reason = (mistake or causes[-1:] or [output.strip()[-400:]])[-1]
-        raise UserError(f"{job} ({mode}) was not submitted: {reason}")
-    if mode != "batch":
+        raise UserError(f"{module} was not submitted to the cluster `{cluster}`: {reason}")
+    if cluster != "batch":
         with stores.hbase(settings) as connection:
             flink_job = runs.get(connection, said[1]).flink_job_id
         flink_rest.await_running(settings, cluster, flink_job)
     return said[1]
 
 
-def _refuse_without_slots(settings: Settings, cluster: str, mode: str, arguments: Sequence[str]) -> None:
-    """A streaming job needs a slot for each of its parallel subtasks at once, a batch job one at least."""
+def _asked_parallelism(arguments: Sequence[str]) -> int | None:
     asked = list(arguments)
-    parallelism = getattr(settings.flink, cluster).parallelism
     if "--parallelism" in asked[:-1] and asked[asked.index("--parallelism") + 1].isdecimal():
-        parallelism = int(asked[asked.index("--parallelism") + 1])
-    needed = 1 if mode == "batch" else parallelism
+        return int(asked[asked.index("--parallelism") + 1])
+    return None
+
+
+def _refuse_without_slots(settings: Settings, cluster: str, needed: int) -> None:
     free = flink_rest.overview(settings, cluster)["slots-available"]
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

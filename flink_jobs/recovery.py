@@ -1,0 +1,173 @@
+"""How is a streaming run stopped, and how does it go on?
+
+Reads and writes the run's row in `runs`, its savepoints and checkpoints in HDFS, and its Parquet files there. What a
+run needs to go on is kept by its first submission (flink_jobs/compiled.py).
+
+HBase and Redis take every write any number of times. Files are the exception: Flink commits a file for good once the
+checkpoint that closed it is complete, so going back to an older state would write the rows after it once more. `resume`
+therefore removes the run's files that are younger than the state it goes back to. Parquet files are closed by
+checkpoints only, and one checkpoint or savepoint is taken at a time: none is both older and not part of the state.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import posixpath
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import click
+import fsspec
+
+from flink_jobs import flink_rest, runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings
+from flink_jobs.submit import resubmit
+
+CLUSTER = "realtime"  # where streaming runs live
+_PROOF = "_metadata"  # Flink writes it last
+
+
+class State(NamedTuple):
+    """A savepoint or checkpoint: `path` as Flink takes it; when it was completed, by the clock of HDFS."""
+
+    path: str
+    completed: dt.datetime
+
+
+class Stopped(NamedTuple):
+    """Where a stopped run's state lies (a path in HDFS), and how many files without an owner were removed."""
+
+    savepoint: str
+    removed: int
+
+
+def stop_run(settings: Settings, run_id: str) -> Stopped:
+    """Take a savepoint, end the job, and note both. Never drains: open days stay open.
+
+    Raises `UserError` if the run is not a living streaming run, or if the savepoint fails (the job then goes on).
+    """
+    flink_job = _living_job(settings, _streaming_run(settings, run_id))
+    if flink_job is None:
+        raise UserError(f"run {run_id} is not at work; `samewater resume {run_id}` goes on with it")
+    target = settings.hdfs.uri + stores.savepoints_folder(settings, run_id)
+    savepoint = flink_rest.stop(settings, CLUSTER, flink_job, target)
+    with stores.hbase(settings) as connection:
+        runs.set_state(connection, run_id, "stopped", savepoint=savepoint)
+    with stores.hdfs(settings) as files:
+        # All that is committed has its final name by now. What has not was left by an attempt that was killed.
+        left = [name for name, _ in _files(files, settings, run_id) if posixpath.basename(name).startswith(".")]
+        for name in left:
+            files.rm(name)
+    forget_checkpoints(settings, run_id)
+    return Stopped(savepoint, len(left))
+
+
+def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str | None = None) -> State | None:
+    """Go on with a run that is not at work; returns the state it went on from, None if it had none and began again.
+
+    From `savepoint` (a path of HDFS), else from where it was stopped, else (it failed or was cancelled) from its newest
+    checkpoint.
+    """
+    run = _streaming_run(settings, run_id)
+    living = _living_job(settings, run)
+    if living is not None:
+        raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
+    named = savepoint or (run.savepoint if run.state == "stopped" else None)
+    with stores.hdfs(settings) as files:
+        state = _state(files, named) if named else _newest_checkpoint(files, settings, run_id)
+        for name, closed in list(_files(files, settings, run_id)):
+            if state is None or closed > state.completed:
+                files.rm(name)
+    # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
+    resubmit(settings, conf, run_id, None if state is None else state.path, claim=named is None)
+    return state
+
+
+def forget_checkpoints(settings: Settings, run_id: str) -> None:
+    """Remove what Flink retained of a run that has a savepoint or will never go on."""
+    with stores.hdfs(settings) as files:
+        folder = stores.checkpoints_folder(settings, run_id)
+        if files.exists(folder):
+            files.rm(folder, recursive=True)
+
+
+def _streaming_run(settings: Settings, run_id: str) -> runs.Run:
+    with stores.hbase(settings) as connection:
+        run = runs.get(connection, run_id)
+    if run.mode != "streaming":
+        raise UserError(f"run {run_id} is a batch run: it ends by itself, and is repeated by submitting it again")
+    return run
+
+
+def _living_job(settings: Settings, run: runs.Run) -> str | None:
+    found = [job["jid"] for job in flink_rest.living_jobs(settings, CLUSTER) if job["name"] == run.run_id]
+    return found[0] if found else None
+
+
+def _state(files: fsspec.AbstractFileSystem, path: str) -> State:
+    place = urlsplit(path).path
+    try:
+        info = files.info(posixpath.join(place, _PROOF))
+    except FileNotFoundError as missing:
+        raise UserError(
+            f"there is no savepoint at {path}: HDFS has no {place}/{_PROOF}; name a complete one with --savepoint"
+        ) from missing
+    return State(path, _modified(info))
+
+
+def _newest_checkpoint(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> State | None:
+    found = [
+        State(settings.hdfs.uri + posixpath.dirname(name), _modified(files.info(name)))
+        for name in files.glob(f"{stores.checkpoints_folder(settings, run_id)}/*/chk-*/{_PROOF}")
+    ]
+    return max(found, key=lambda state: state.completed, default=None)
+
+
+def _files(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> Iterator[tuple[str, dt.datetime]]:
+    """The run's files in HDFS, those in progress included, and when each was closed."""
+    for dataset in stores.DATASETS:
+        for folder in files.glob(stores.run_folder(settings, dataset, "*", run_id)):
+            for info in files.ls(folder, detail=True):
+                yield info["name"], _modified(info)
+
+
+def _modified(info: dict[str, int]) -> dt.datetime:
+    return dt.datetime.fromtimestamp(info["modificationTime"] / 1000, dt.UTC)
+
+
+# ---------------------------------------------------------------- commands
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.pass_obj
+def stop(settings: Settings, run_id: str) -> None:
+    """Stop a streaming run with a savepoint, from which `resume` goes on.
+
+    Example: samewater stop daily_report-streaming-20261111T080000-1a2b3c
+    """
+    stopped = stop_run(settings, run_id)
+    click.echo(f"run {run_id} is stopped; its state is in {stopped.savepoint}")
+    if stopped.removed:
+        click.echo(f"{stopped.removed} files that attempts before it had left unfinished were removed")
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--savepoint", metavar="PATH", help="Go back to this one. [default: the last, else the last checkpoint]")
+@click.pass_context
+def resume(context: click.Context, run_id: str, savepoint: str | None) -> None:
+    """Go on with a streaming run that was stopped, failed or was cancelled.
+
+    It goes on as it was submitted, with the SQL and the functions of then. Rows that an older savepoint makes it write
+    again replace the same rows.
+
+    Example: samewater resume daily_report-streaming-20261111T080000-1a2b3c
+    """
+    state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint)
+    if state is None:
+        click.echo(f"run {run_id} had no complete checkpoint and begins again, at the offsets it was given")
+    else:
+        click.echo(f"run {run_id} goes on from {state.path}, of {state.completed:%Y-%m-%d %H:%M:%S} UTC")

@@ -1,0 +1,31 @@
+"""How does a streaming run go on, as it was submitted?
+
+Reads from HDFS what was kept of the run (flink_jobs/compiled.py); reads and writes what the job itself does. Submitted
+by `samewater resume`, which fetches the run's own functions and names the state that it goes on with:
+
+    flink run -d -s SAVEPOINT -pym flink_jobs.resumed -pyfs udfs.zip -- --run-id RUN
+"""
+
+from __future__ import annotations
+
+import click
+
+from flink_jobs import compiled, job
+from flink_jobs.session import execute
+from flink_jobs.settings import Settings
+
+
+@click.command()
+@click.option("--conf", type=click.Path(dir_okay=False), help="Settings file; default conf/samewater.toml.")
+@click.option("--run-id", required=True, help="The run that goes on.")
+def main(conf: str | None, run_id: str) -> None:
+    """Go on with a run."""
+    settings = Settings.load(conf)
+    kept = compiled.read(settings, run_id)
+    with job.attempt(settings, run_id, "realtime") as started:
+        started(execute(kept))
+    click.echo(f"run {run_id}")
+
+
+if __name__ == "__main__":
+    job.main(main)
