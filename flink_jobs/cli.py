@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from flink_jobs import datagen, demo, order_import, readers, reconcile, recovery
+from flink_jobs import datagen, demo, order_import, readers, rebuild, reconcile, recovery
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.stack import stack_commands
@@ -42,10 +42,7 @@ def submit_command(context: click.Context, job: str, mode: str, arguments: tuple
 
     Example: samewater submit daily_report --mode batch --from 2025-11-11 --to 2025-11-11
     """
-    if job == "daily_report":
-        arguments = ("--mode", mode, *arguments)
-    elif mode == "batch":
-        raise UserError(f"{job} runs in streaming mode only; leave out --mode")
+    arguments = ("--mode", mode, *arguments)
     click.echo(f"run {submit(context.obj, context.meta['samewater.conf'], job, mode, arguments)}")
 
 
@@ -55,7 +52,7 @@ def _add(*commands: click.Command) -> None:
 
 
 _add(demo.demo, *stack_commands, datagen.generate, order_import.import_orders, reconcile.reconcile)
-_add(recovery.stop, recovery.resume)
+_add(recovery.stop, recovery.resume, rebuild.rebuild)
 _add(readers.report, readers.minutes, readers.runs, readers.published, readers.publish, readers.versions)
 
 

@@ -35,13 +35,6 @@ STREAMING = {
     # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
     "python.fn-execution.bundle.time": "200",
 }
-BATCH = {
-    "python.fn-execution.bundle.size": "10000",
-    # A person or a scheduler waits for a batch run: after a few tries it says what is wrong.
-    "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": "2",
-    "restart-strategy.fixed-delay.delay": "5 s",
-}
 
 
 def build(session: Session) -> StatementSet:
@@ -102,7 +95,7 @@ def main(
     first, last = (day.date() if day else None for day in (from_day, to_day))
     request = job.Request("daily_report", mode, topic or settings.kafka.topic, first, last, run_id, parallelism)
     provisional = mode == "batch" and job.is_open(settings, request)
-    session, run = job.start(settings, request, BATCH if mode == "batch" else STREAMING, "HOUR", SINKS, provisional)
+    session, run = job.start(settings, request, job.BATCH if mode == "batch" else STREAMING, "HOUR", SINKS, provisional)
     statements = build(session)
     run = job.register(settings, session, run)
     if mode == "streaming":

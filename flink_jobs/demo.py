@@ -82,7 +82,7 @@ def demo(
     order_log.create_topic(settings, topic, settings.kafka.partitions)
     click.echo(f"Topic {topic}; {load.count:,} records for {load.first} to {load.last}. Submitting both jobs.")
     with ThreadPoolExecutor(max_workers=2) as pool:
-        dashboard = submit(settings, str(conf), runs.DASHBOARD, "streaming", ())
+        dashboard = submit(settings, str(conf), runs.DASHBOARD, "streaming", ("--mode", "streaming"))
         click.echo(f"run {dashboard} shows minutes; orders start to flow")
         report = pool.submit(submit, settings, str(conf), runs.REPORT, "streaming", ("--mode", "streaming"))
         meter = _Meter()

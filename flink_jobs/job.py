@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -24,12 +24,23 @@ from flink_jobs.session import ORDER_VIEWS, Session, execute, rule_values
 from flink_jobs.settings import Settings
 from udfs.functions import PREFIX
 
+BATCH = {
+    "python.fn-execution.bundle.size": "10000",
+    # A person or a scheduler waits for a batch run: after a few tries it says what is wrong.
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "2",
+    "restart-strategy.fixed-delay.delay": "5 s",
+}
+"""Flink's options of every batch run."""
 FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2099, 12, 31)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of a job. Days are business days, both included; None: from the log's start, without end."""
+    """What a user asks of a job. Days are business days, both included; None: from the log's start, without end.
+
+    `floor`: partition -> offset before which nothing is read.
+    """
 
     job: str
     mode: str
@@ -38,6 +49,7 @@ class Request:
     to_day: dt.date | None = None
     run_id: str | None = None
     parallelism: int | None = None
+    floor: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.from_day and self.to_day and self.to_day < self.from_day:
@@ -58,7 +70,7 @@ def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
             return log.reach()
         begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
         end = time.day_end(request.to_day or LAST_DAY) + time.lateness_ms
-        spans = log.spans(begin, end)
+        spans = log.spans(begin, end, request.floor)
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
             f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"

@@ -86,20 +86,22 @@ class LogReader:
         """All that the topic holds now: partition -> its offsets."""
         return {partition: self._held(partition) for partition in self.partitions}
 
-    def spans(self, from_ms: int, to_ms: int) -> dict[int, Span]:
+    def spans(self, from_ms: int, to_ms: int, floor: Mapping[int, int] | None = None) -> dict[int, Span]:
         """Offsets that hold every record with ingest time in [from_ms, to_ms), and some more.
 
-        Raises `UserError` if records of that range may have been deleted by retention.
+        `floor`: partition -> offset before which nothing is wanted. Raises `UserError` if wanted records of that range
+        may have been deleted by retention.
         """
+        floor = floor or {}
         starts = self._offsets_at(from_ms)
         ends = self._offsets_at(to_ms + SLACK_MS)
         found: dict[int, Span] = {}
         for partition in self.partitions:
             first, last = self._held(partition)
-            start = starts.get(partition, last)
+            start = max(starts.get(partition, last), floor.get(partition, 0))
             end = ends.get(partition, last)
             # A log that begins at offset 0 misses nothing; another one does, unless it still holds an earlier record.
-            if 0 < first == start:
+            if floor.get(partition, 0) < first == start:
                 raise UserError(
                     f"topic {self.topic} partition {partition} begins at offset {first}: records that the range needs "
                     "were deleted by retention; choose later days or read an archive"
@@ -107,19 +109,34 @@ class LogReader:
             found[partition] = Span(start, max(start, end))
         return found
 
+    def first_ingest(self, floor: Mapping[int, int]) -> int | None:
+        """Ingest time (epoch ms) of the earliest of the partitions' first records at or after these offsets."""
+        found: list[int] = []
+        for partition in self.partitions:
+            held = self._held(partition)
+            start = max(held.start, floor.get(partition, 0))
+            if start < held.end:
+                found += [r.ingest_time for r in self._records_of({partition: Span(start, start + 1)})]
+        return min(found, default=None)
+
     def read(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
         """Every record with ingest time in [from_ms, to_ms), partitions interleaved, each in the order of its offsets.
 
         Raises `UserError` if a broker stops answering for `STALL_S`, or if retention has taken a part of the range.
         """
         spans = {partition: span for partition, span in self.spans(from_ms, to_ms).items() if span.start < span.end}
+        for record in self._records_of(spans):
+            if from_ms <= record.ingest_time < to_ms:
+                yield record
+
+    def _records_of(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
         self._consumer.incremental_assign([TopicPartition(self.topic, p, span.start) for p, span in spans.items()])
         try:
-            yield from self._records(spans, from_ms, to_ms)
+            yield from self._records(spans)
         finally:
             self._consumer.unassign()
 
-    def _records(self, spans: dict[int, Span], from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+    def _records(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
         newest = dict.fromkeys(spans, 0)
         silent_s = 0  # counted in waits, not by the clock: whoever takes the records may be slow
         while spans:
@@ -147,8 +164,7 @@ class LogReader:
                 ingest = message.timestamp()[1]
                 newest[partition] = max(newest[partition], ingest)
                 self.disorder[partition] = max(self.disorder[partition], newest[partition] - ingest)
-                if from_ms <= ingest < to_ms:
-                    yield LogRecord(partition, offset, ingest, message.value())
+                yield LogRecord(partition, offset, ingest, message.value())
 
     def _held(self, partition: int) -> Span:
         held = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=WAIT_S)

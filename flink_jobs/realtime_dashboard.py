@@ -6,7 +6,10 @@ watermark has passed it (final); day totals follow from the minutes.
 Time: event time, watermark on the minute. State: heap. The provisional figures de-duplicate on arrival and forget a key
 after an hour; the final ones stand on the exact window Top-1, whose state ends with its window. No idle timeout.
 
-    flink run -d -pym flink_jobs.realtime_dashboard -pyfs dist/udfs.zip --
+In batch it writes the final minutes alone, under a run id of its own: what another run of the same logic must have come
+to. `samewater rebuild` (flink_jobs/rebuild.py) brings them back into that run's keys.
+
+    flink run -d -pym flink_jobs.realtime_dashboard -pyfs dist/udfs.zip -- --mode streaming
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import click
 from pyflink.table import StatementSet
 
 from flink_jobs import job, runs, stores
+from flink_jobs.errors import UserError
 from flink_jobs.session import Session
 from flink_jobs.settings import Settings
 
 QUERIES = ("minutes_provisional", "minutes_final", "minutes_passed")
 SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
-CONFIG = {
+STREAMING = {
     "state.backend.type": "hashmap",
     # Window operators do not look at it (their timers end their state): it is that of minutes_provisional alone.
     "table.exec.state.ttl": "1 h",
@@ -36,6 +40,9 @@ def build(session: Session) -> StatementSet:
     for query in QUERIES:
         session.view(query)
     session.run("bind/redis/dashboard_sink", "bind/redis/minutes_written")
+    if session.mode == "batch":
+        session.sql("bind/redis/write_provisional")  # only read: both modes share one logic version
+        return session.inserts(("bind/redis/close_minutes",))
     return session.inserts(("bind/redis/write_provisional", "bind/redis/close_minutes"))
 
 
@@ -49,20 +56,47 @@ def publish(settings: Settings, run: runs.Run) -> None:
 
 
 @click.command()
+@click.option("--mode", type=click.Choice(["streaming", "batch"]), default="streaming", show_default=True)
+@click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day (batch).")
+@click.option("--like", metavar="RUN", help="Count what this run counts: its logic, and nothing before its offsets.")
 @job.options
 def main(
-    conf: str | None, topic: str | None, run_id: str | None, from_day: dt.datetime | None, parallelism: int | None
+    mode: str,
+    to_day: dt.datetime | None,
+    like: str | None,
+    conf: str | None,
+    topic: str | None,
+    run_id: str | None,
+    from_day: dt.datetime | None,
+    parallelism: int | None,
 ) -> None:
     """Submit the live dashboard."""
     settings = Settings.load(conf)
     stores.redis(settings).close()  # a sink that is down is said now, not by a restart loop
-    first = from_day.date() if from_day else None
-    request = job.Request(
-        runs.DASHBOARD, "streaming", topic or settings.kafka.topic, first, run_id=run_id, parallelism=parallelism
-    )
-    session, run = job.start(settings, request, CONFIG, "MINUTE", SINKS)
+    first, last = (day.date() if day else None for day in (from_day, to_day))
+    pattern = None
+    if like is not None:
+        with stores.hbase(settings) as connection:
+            pattern = runs.get(connection, like)
+    floor = {int(partition): offset for partition, offset in pattern.start_offsets.items()} if pattern else {}
+    topic = topic or (pattern.topic if pattern else settings.kafka.topic)
+    request = job.Request(runs.DASHBOARD, mode, topic, first, last, run_id, parallelism, floor)
+    session, run = job.start(settings, request, job.BATCH if mode == "batch" else STREAMING, "MINUTE", SINKS)
     statements = build(session)
+    if pattern is not None and session.logic_version != pattern.logic:
+        raise UserError(
+            f"run {like} was made by logic {pattern.logic}, this is {session.logic_version} and would count otherwise; "
+            "use the code and settings that it was submitted with"
+        )
     run = job.register(settings, session, run)
+    if mode == "batch":
+        with job.attempt(settings, run.run_id, mode) as started:
+            result = statements.execute()
+            started(str(result.get_job_client().get_job_id()))
+            click.echo(f"run {run.run_id}")
+            result.wait()
+            job.note(settings, run.run_id, "finished")
+        return
     job.launch(settings, session, run, statements)
     publish(settings, run)
     click.echo(f"run {run.run_id}")

@@ -44,8 +44,10 @@ class RedisSink:
     restarts from its checkpoint. Nothing is skipped.
     """
 
-    def __init__(self, target: RedisTarget) -> None:
+    def __init__(self, target: RedisTarget, changes_kept: int = CHANGES_KEPT) -> None:
+        """`changes_kept`: how long the stream of changes may grow; 0: write no change."""
         self.target = target
+        self._changes_kept = changes_kept
         self._client = redis.Redis(
             host=target.host,
             port=target.port,
@@ -53,7 +55,8 @@ class RedisSink:
             socket_timeout=10,
             socket_connect_timeout=10,
             retry=Retry(ExponentialBackoff(cap=2, base=0.1), 8),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+            # OSError: a refused connection reaches the retry before the client has made it its own error.
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, OSError],
         )
         # A Script loads itself again when Redis has forgotten it (restart, SCRIPT FLUSH).
         self._minutes = self._client.register_script(SCRIPT.read_text(encoding="utf-8"))
@@ -70,7 +73,7 @@ class RedisSink:
         """Write minutes (start, epoch ms) of provinces (`ALL`: the country). Returns how many were not outdated."""
         keys = [self._key("days"), self._key("changes")]
         places: dict[str, int] = {}
-        values: list[str | int] = [CHANGES_KEPT]
+        values: list[str | int] = [self._changes_kept]
         for minute, province, count, amount in zip(minutes, provinces, orders, cents, strict=True):
             local = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=int(minute) + self.target.zone_offset_ms)
             day = local.date().isoformat()

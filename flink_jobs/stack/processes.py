@@ -2,11 +2,16 @@
 
 Reads `/proc` through psutil. supervisord and all that it starts, at any depth, carry `SAMEWATER_FOLDER` in their
 environment; the name of a process or its user would prove nothing. Only processes marked so are ever ended.
+
+`python processes.py FOLDER COMMAND…` ends the orphans of the instance in FOLDER and becomes COMMAND. A TaskManager is
+started so: when one is killed, its Python workers (180 MB each) live on, and only its successor can know. By its path,
+not as a module of the package: it need not import all of that before each start.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -103,3 +108,10 @@ def memory(pid: int) -> int:
         except psutil.NoSuchProcess:
             continue
     return total
+
+
+if __name__ == "__main__":
+    _folder, *_command = sys.argv[1:]
+    # Whoever starts this is supervisord: what does not descend from it has nobody.
+    end(find_orphans(Path(_folder), os.getppid()))
+    os.execv(_command[0], _command)

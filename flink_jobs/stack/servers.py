@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
-from flink_jobs.stack import cgroup, ready
+from flink_jobs.stack import cgroup, processes, ready
 from flink_jobs.stack.instance import Instance, home, open_instance
 
 CONF = ROOT / "conf"
@@ -199,6 +199,7 @@ def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"
+    reap = (sys.executable, processes.__file__, str(instance.folder))
     return [
         Server(
             f"{cluster}-jobmanager",
@@ -210,7 +211,7 @@ def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
         ),
         Server(
             f"{cluster}-taskmanager",
-            (*first, str(scripts / "taskmanager.sh"), "start-foreground"),
+            (*first, *reap, str(scripts / "taskmanager.sh"), "start-foreground"),
             (),
             lambda pid: ready.taskmanager(rest, pid),
             needs=needs,
