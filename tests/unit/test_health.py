@@ -1,0 +1,105 @@
+"""What a look at the log says of its partitions, and when a rule fires."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flink_jobs import metrics
+from flink_jobs.alerts import firing, load_rules
+from flink_jobs.errors import UserError
+from flink_jobs.health import _families
+from flink_jobs.metrics import METRICS, Look, Sample
+
+MINUTE = 60_000
+NOON = 1_762_833_600_000  # 2025-11-11 12:00 in Shanghai
+
+
+def look_at(newest: dict[int, int | None], before: dict[int, int | None]) -> Look:
+    look = Look()
+    metrics._log(look, "orders", newest, before)
+    return look
+
+
+def fired(look: Look) -> list[tuple[str, str]]:
+    return [(alert.name, alert.summary) for alert in firing(load_rules(), look.samples) if alert.name != "LogSilent"]
+
+
+def test_a_partition_without_heartbeats_is_told_within_a_minute_of_the_first_that_is_missing():
+    # The others go on; the heartbeat of minute 1 is due and does not come.
+    still = {0: NOON + MINUTE, 1: NOON, 2: NOON + MINUTE}
+    assert fired(look_at(still, {0: NOON, 1: NOON, 2: NOON})) == []
+    later = {0: NOON + 2 * MINUTE, 1: NOON, 2: NOON + 2 * MINUTE}
+    assert fired(look_at(later, still)) == [
+        ("PartitionStalled", "partition 1 of orders has had no record for 120 s while others went on")
+    ]
+
+
+def test_a_partition_that_brings_records_is_not_stalled_however_far_it_is_behind():
+    """A fast replay: the producer sends partition 1 a moment later."""
+    assert fired(look_at({0: NOON + 5 * MINUTE, 1: NOON}, {0: NOON, 1: NOON - MINUTE})) == []
+
+
+def test_an_empty_partition_is_behind_for_ever():
+    assert look_at({0: NOON, 1: None}, {}).of("partition_behind_seconds")["orders", "1"] == float("inf")
+    assert [name for name, _ in fired(look_at({0: NOON, 1: None}, {0: NOON, 1: None}))] == ["PartitionStalled"]
+
+
+def test_a_quiet_shop_is_no_stalled_partition():
+    """No orders, but heartbeats in every partition."""
+    assert fired(look_at({0: NOON, 1: NOON, 2: NOON}, {0: NOON - MINUTE, 1: NOON - MINUTE, 2: NOON - MINUTE})) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "well", "ill", "alert"),
+    [
+        ("server_up", ("redis",), 1, 0, "ServerDown"),
+        ("job_up", ("r", "daily_report"), 1, 0, "JobDown"),
+        ("sink_errors_last_hour", ("r", "daily_report", "hbase"), 0, 1, "SinkErrors"),
+        ("checkpoint_age_seconds", ("r", "daily_report"), 30, 121, "CheckpointTooOld"),
+        ("day_unpublished_seconds", ("2025-11-11",), 0, 3601, "DayNotPublished"),
+        ("verdict_share", ("r", "2025-11-11", "malformed"), 0.05, 0.051, "ManyBadRecords"),
+    ],
+)
+def test_a_rule_fires_past_its_threshold_and_not_before(metric, labels, well, ill, alert):
+    rules = load_rules()
+    assert firing(rules, [Sample(metric, labels, well)]) == []
+    assert [told.name for told in firing(rules, [Sample(metric, labels, ill)])] == [alert]
+
+
+def test_every_rule_tells_what_to_do_and_names_only_labels_that_its_metric_has():
+    rules = load_rules()
+    assert len(rules) >= 10
+    for rule in rules:
+        named = set(re.findall(r"\$labels\.([a-z_]+)", rule.summary))
+        assert named <= set(METRICS[rule.metric][0]), rule.name
+        assert len(rule.action) > 20 and "{{" not in firing([rule], [a_sample(rule)])[0].summary
+
+
+def a_sample(rule) -> Sample:
+    value = rule.threshold + {">": 1, "==": 0}[rule.compare]
+    return Sample(rule.metric, tuple(f"a-{label}" for label in METRICS[rule.metric][0]), value)
+
+
+@pytest.mark.parametrize(
+    "expression", ["samewater_job_up == bool 0", "rate(samewater_job_up[1m]) > 0", "samewater_unheard_of > 1"]
+)
+def test_a_rule_that_health_could_not_judge_by_is_refused(tmp_path: Path, expression: str):
+    file = tmp_path / "alerts.yaml"
+    file.write_text(
+        f"groups: [{{name: x, rules: [{{alert: A, expr: '{expression}', labels: {{severity: page}}, "
+        "annotations: {summary: s, action: a}}]}]"
+    )
+    with pytest.raises(UserError, match="A: "):
+        load_rules(file)
+
+
+def test_prometheus_gets_every_metric_with_its_labels():
+    families = {family.name: family for family in _families([Sample("job_restarts_total", ("r", "j"), 3)])}
+    assert len(families) == len(METRICS)
+    restarts = families["samewater_job_restarts"]
+    assert [(s.name, s.labels, s.value) for s in restarts.samples] == [
+        ("samewater_job_restarts_total", {"run": "r", "job": "j"}, 3)
+    ]
