@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from flink_jobs import datagen, demo, order_import, readers, rebuild, reconcile, recovery
+from flink_jobs import datagen, demo, health, order_import, readers, rebuild, reconcile, recovery
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.stack import stack_commands
@@ -52,7 +52,7 @@ def _add(*commands: click.Command) -> None:
 
 
 _add(demo.demo, *stack_commands, datagen.generate, order_import.import_orders, reconcile.reconcile)
-_add(recovery.stop, recovery.resume, rebuild.rebuild)
+_add(recovery.stop, recovery.resume, rebuild.rebuild, health.health)
 _add(readers.report, readers.minutes, readers.runs, readers.published, readers.publish, readers.versions)
 
 

@@ -103,7 +103,7 @@ def main(
         click.echo(f"run {run.run_id}")
         return
     if provisional:
-        click.echo(f"{last} is not closed yet: this run is provisional and will not be published by itself", err=True)
+        click.echo(f"note: {last} is not closed yet: this run is provisional and will not be published by itself")
     with job.attempt(settings, run.run_id, mode) as started:
         clear_files(settings, run.run_id)
         result = statements.execute()

@@ -6,9 +6,10 @@ Asks the REST API of the clusters `realtime` and `batch` that the settings name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
@@ -16,6 +17,8 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_res
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 
+CLUSTERS = {"streaming": "realtime", "batch": "batch"}
+"""Mode of a run -> the cluster it lives on."""
 START_S = 90.0
 STOP_S = 60.0
 SAVEPOINT_S = 300.0
@@ -28,15 +31,53 @@ def overview(settings: Settings, cluster: str) -> dict[str, Any]:
     return answer
 
 
+def jobs(settings: Settings, cluster: str) -> list[dict[str, Any]]:
+    """All jobs that the cluster remembers, as the REST API gives them: `jid`, `name`, `state`, …"""
+    found: list[dict[str, Any]] = _ask(settings, cluster, "jobs/overview")["jobs"]
+    return found
+
+
 def living_jobs(settings: Settings, cluster: str) -> list[dict[str, Any]]:
-    """The jobs that have not ended, as the REST API gives them: `jid`, `name`, `state`, …"""
-    return [job for job in _ask(settings, cluster, "jobs/overview")["jobs"] if job["state"] not in ENDED]
+    """The jobs that have not ended."""
+    return [job for job in jobs(settings, cluster) if job["state"] not in ENDED]
 
 
 def job_state(settings: Settings, cluster: str, flink_job: str) -> str:
     """State of a Flink job by its REST API (RUNNING, RESTARTING, FAILED, …); UNKNOWN if the cluster forgot it."""
-    found = [job for job in _ask(settings, cluster, "jobs/overview")["jobs"] if job["jid"] == flink_job]
+    found = [job for job in jobs(settings, cluster) if job["jid"] == flink_job]
     return str(found[0]["state"]) if found else "UNKNOWN"
+
+
+def checkpoints(settings: Settings, cluster: str, flink_job: str) -> dict[str, Any]:
+    """What the REST API says of a job's checkpoints: `counts`, `latest`, `history`, …"""
+    answer: dict[str, Any] = _ask(settings, cluster, f"jobs/{flink_job}/checkpoints")
+    return answer
+
+
+def failures(settings: Settings, cluster: str, flink_job: str) -> list[dict[str, Any]]:
+    """The failures that Flink remembers of a job, newest first: `timestamp` (epoch ms), `stacktrace`, `taskName`."""
+    found: list[dict[str, Any]] = _ask(settings, cluster, f"jobs/{flink_job}/exceptions")["exceptionHistory"]["entries"]
+    return found
+
+
+def job_metrics(settings: Settings, cluster: str, flink_job: str, names: Iterable[str]) -> dict[str, float]:
+    """Metrics of a job by name; one that Flink has not gathered yet is left out."""
+    found = _ask(settings, cluster, f"jobs/{flink_job}/metrics?get={','.join(names)}")
+    return {metric["id"]: float(metric["value"]) for metric in found}
+
+
+def source_metrics(settings: Settings, cluster: str, flink_job: str, endings: tuple[str, ...]) -> dict[str, float]:
+    """Metrics of a job's sources whose names end so: name -> the least value over the subtasks."""
+    found: dict[str, float] = {}
+    for vertex in _ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
+        if not vertex["name"].startswith("Source: "):
+            continue
+        path = f"jobs/{flink_job}/vertices/{vertex['id']}/subtasks/metrics"
+        names = [metric["id"] for metric in _ask(settings, cluster, path) if metric["id"].endswith(endings)]
+        if names:
+            asked = quote(",".join(names), safe=",")
+            found |= {metric["id"]: float(metric["min"]) for metric in _ask(settings, cluster, f"{path}?get={asked}")}
+    return found
 
 
 def await_running(settings: Settings, cluster: str, flink_job: str) -> None:

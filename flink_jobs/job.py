@@ -211,7 +211,7 @@ def attempt(settings: Settings, run_id: str, mode: str) -> Iterator[Callable[[st
     Of two submissions of the same run at once one is refused, and any while a Flink job of the run lives: they would
     write the same rows to HDFS twice. What goes wrong inside is noted as the run's state `failed`.
     """
-    cluster = "batch" if mode == "batch" else "realtime"
+    cluster = flink_rest.CLUSTERS[mode]
     with stores.hbase(settings) as connection:
         claim = runs.claim(connection, settings, run_id)
     try:

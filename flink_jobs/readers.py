@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 import happybase
 
-from flink_jobs import regions, stores
+from flink_jobs import flink_rest, regions, stores
 from flink_jobs import runs as run_table
 from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
@@ -236,13 +236,32 @@ def minutes(settings: Settings, day: str, province: str, run_id: str | None, for
 @format_option
 @click.pass_obj
 def runs(settings: Settings, job: str | None, mode: str | None, form: str) -> None:
-    """The runs that are registered, the newest first."""
+    """The runs that are registered, the newest first.
+
+    state is what was last noted of a run, flink what Flink says now of one that should be running: RUNNING, RESTARTING,
+    FAILED, gone (Flink knows it no more), or ? (the cluster does not answer).
+    """
     with stores.hbase(settings) as connection:
         found = run_table.list_runs(connection, job=job, mode=mode)
-    columns = ["run_id", "job", "mode", "topic", "from_day", "to_day", "state", "logic", "submitted_at", "submitted_by"]
-    everything = [run.model_dump() for run in found]
+    columns = ["run_id", "job", "mode", "topic", "from_day", "to_day", "state", "flink", "logic", "submitted_at"]
+    now = _flink_states(settings, [run for run in found if run.state == "running"])
+    everything = [run.model_dump() | {"flink": now.get(run.run_id, "")} for run in found]
     rows = everything if form == "json" else [{column: row[column] for column in columns} for row in everything]
     show(form, columns, rows, {})
+
+
+def _flink_states(settings: Settings, noted_running: list[run_table.Run]) -> dict[str, str]:
+    states: dict[str, str] = {}
+    for mode, cluster in flink_rest.CLUSTERS.items():
+        of_mode = [run for run in noted_running if run.mode == mode]
+        if not of_mode:
+            continue
+        try:
+            jobs = {job["jid"]: job["state"] for job in flink_rest.jobs(settings, cluster)}
+            states |= {run.run_id: jobs.get(run.flink_job_id, "gone") for run in of_mode}
+        except UserError:
+            states |= {run.run_id: "?" for run in of_mode}
+    return states
 
 
 @click.command()
@@ -292,17 +311,36 @@ def _published_row(
 @click.argument("run_id")
 @click.option("--day", help="Business day of a report; a run of the dashboard needs none.")
 @click.option("--instead-of", metavar="RUN", help="Only if this run is the published one.")
+@click.option("--anyway", is_flag=True, help="Even a dashboard run that is behind the one on the screen.")
 @click.pass_obj
-def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | None) -> None:
+def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | None, anyway: bool) -> None:
     """Let readers see this run; to undo, publish the previous one."""
     with stores.hbase(settings) as connection:
         run = run_table.get(connection, run_id)
         if run.job != run_table.DASHBOARD and day is None:
             raise UserError(f"run {run_id} is published day by day; name one with --day")
         which = run_table.LIVE if run.job == run_table.DASHBOARD or day is None else parse_day(day)
+        if which == run_table.LIVE and not anyway:
+            _refuse_behind(settings, run_id, run_table.published(connection, run.job, which))
         new = run_table.publication_of(connection, settings, run, which)
         flipped = run_table.publish(connection, run.job, which, new, instead_of)
         if run.job == run_table.DASHBOARD:
             run_table.sync(connection, stores.redis(settings), settings)
     before = f", before it {flipped.previous[0]}" if flipped.previous else ""
     click.echo(f"{run.job} of {which} shows run {run_id}{before}")
+
+
+def _refuse_behind(settings: Settings, run_id: str, on_screen: run_table.Publication | None) -> None:
+    """Counts on the screen never go back: raise `UserError` if this run has fewer final minutes than the one shown."""
+    if on_screen is None or on_screen.run_id == run_id:
+        return
+    client = stores.redis(settings)
+    shown = stores.read_final_until(client, settings, on_screen.run_id)
+    own = stores.read_final_until(client, settings, run_id)
+    # Both close their minutes by the same log: they may differ by the one that is being closed.
+    if shown is not None and (own is None or own < shown - 60_000):
+        reached = "nothing yet" if own is None else readable(own, settings.time)
+        raise UserError(
+            f"run {run_id} is final until {reached}, run {on_screen.run_id} on the screen until "
+            f"{readable(shown, settings.time)}; wait until it has caught up, or say --anyway"
+        )

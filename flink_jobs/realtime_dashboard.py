@@ -19,7 +19,7 @@ import datetime as dt
 import click
 from pyflink.table import StatementSet
 
-from flink_jobs import job, runs, stores
+from flink_jobs import flink_rest, job, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.session import Session
 from flink_jobs.settings import Settings
@@ -46,13 +46,20 @@ def build(session: Session) -> StatementSet:
     return session.inserts(("bind/redis/write_provisional", "bind/redis/close_minutes"))
 
 
-def publish(settings: Settings, run: runs.Run) -> None:
-    """Let readers see this generation from now on: flip `published`, and let the pointer in Redis follow."""
+def publish(settings: Settings, run: runs.Run) -> str | None:
+    """Let readers see this run, unless another one lives and has its minutes already; returns that one's id.
+
+    A new run begins with an empty screen: it takes over from a living one once it has caught up, by a person's word.
+    """
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
+        old = runs.published(connection, runs.DASHBOARD, runs.LIVE)
+        if old is not None and any(job["name"] == old.run_id for job in flink_rest.living_jobs(settings, "realtime")):
+            return old.run_id
         new = runs.publication_of(connection, settings, run, runs.LIVE)
         runs.publish(connection, runs.DASHBOARD, runs.LIVE, new)
         runs.sync(connection, client, settings)
+    return None
 
 
 @click.command()
@@ -98,7 +105,12 @@ def main(
             job.note(settings, run.run_id, "finished")
         return
     job.launch(settings, session, run, statements)
-    publish(settings, run)
+    on_screen = publish(settings, run)
+    if on_screen is not None:
+        click.echo(
+            f"note: readers go on seeing run {on_screen}, which lives; once this one has caught up: "
+            f"samewater publish {run.run_id}"
+        )
     click.echo(f"run {run.run_id}")
 
 

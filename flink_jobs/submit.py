@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import click
+
 from flink_jobs import compiled, flink_rest, runs, stack, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
@@ -76,10 +78,12 @@ def _flink_run(
     said = re.search(r"^run (\S+)$", output, re.MULTILINE)
     if done.returncode != 0 or said is None:
         mistake = re.findall(r"^error: (.*)$", output, re.MULTILINE)
-        causes = re.findall(r"^(?:Caused by: |(?:pyflink|py4j)\.\S+: |: )(.*)$", output, re.MULTILINE)
+        causes = re.findall(r"^(?:Caused by: |\S+(?:Error|Exception): |: )(.*)$", output, re.MULTILINE)
         causes = [cause for cause in causes if "Python process exits with code" not in cause]
         reason = (mistake or causes[-1:] or [output.strip()[-400:]])[-1]
         raise UserError(f"{module} was not submitted to the cluster `{cluster}`: {reason}")
+    for note in re.findall(r"^note: .*$", output, re.MULTILINE):
+        click.echo(note, err=True)
     if cluster != "batch":
         with stores.hbase(settings) as connection:
             flink_job = runs.get(connection, said[1]).flink_job_id

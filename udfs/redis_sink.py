@@ -8,16 +8,19 @@ Money is integer cents. Every write is idempotent and guarded by minutes.lua. Im
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 SCRIPT = Path(__file__).with_name("minutes.lua")
 CHANGES_KEPT = 100_000
+RETRY_S = 10.0
 _PROGRESS = """
 local old = redis.call('HGET', KEYS[1], 'final_until')
 if not old or tonumber(ARGV[1]) >= tonumber(old) then redis.call('HSET', KEYS[1], 'final_until', ARGV[1]) end
@@ -40,8 +43,8 @@ class RedisTarget:
 class RedisSink:
     """The writes of one dashboard run. One per Python worker.
 
-    A call that Redis does not answer is tried again for some seconds; then the error goes up, the job fails visibly and
-    restarts from its checkpoint. Nothing is skipped.
+    A call that Redis does not answer is tried again for `RETRY_S` seconds; then the error goes up, the job fails
+    visibly and restarts from its checkpoint. Nothing is skipped.
     """
 
     def __init__(self, target: RedisTarget, changes_kept: int = CHANGES_KEPT) -> None:
@@ -54,9 +57,8 @@ class RedisSink:
             db=target.db,
             socket_timeout=10,
             socket_connect_timeout=10,
-            retry=Retry(ExponentialBackoff(cap=2, base=0.1), 8),
-            # OSError: a refused connection reaches the retry before the client has made it its own error.
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, OSError],
+            # Its own retries cover a refused connection not at all, or (told to) one within the other, for minutes.
+            retry=Retry(NoBackoff(), 0),
         )
         # A Script loads itself again when Redis has forgotten it (restart, SCRIPT FLUSH).
         self._minutes = self._client.register_script(SCRIPT.read_text(encoding="utf-8"))
@@ -81,11 +83,20 @@ class RedisSink:
                 keys.append(self._key(f"minutes:{day}"))
                 places[day] = len(keys)
             values += [places[day], day, f"{local:%H:%M}|{province}", int(final), int(count), int(amount)]
-        return int(self._minutes(keys=keys, args=values))
+        return int(self._call(lambda: self._minutes(keys=keys, args=values)))
 
     def put_progress(self, final_until: int) -> None:
         """Say that every minute before this instant (epoch ms) is final and written; never goes back."""
-        self._progress(keys=[self._key("progress")], args=[int(final_until)])
+        self._call(lambda: self._progress(keys=[self._key("progress")], args=[int(final_until)]))
+
+    def _call(self, script: Callable[[], Any]) -> Any:
+        retrying = Retrying(
+            retry=retry_if_exception_type((redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)),
+            stop=stop_after_delay(RETRY_S),
+            wait=wait_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        return retrying(script)
 
     def _key(self, name: str) -> str:
         return f"{self.target.prefix}:{self.target.run_id}:{name}"

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 from flink_jobs.stack import cgroup, control, processes
 from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance
@@ -38,11 +39,17 @@ def up(name: str | None) -> None:
 
 
 @click.command()
+@click.argument("server", required=False)
 @_instance_option
 @click.option("--purge", is_flag=True, help="remove the instance's folder too: all its data and logs")
-def down(name: str | None, purge: bool) -> None:
-    """Stop the servers; no process of the instance is left."""
-    control.down(_instance(name), click.echo, purge)
+def down(server: str | None, name: str | None, purge: bool) -> None:
+    """Stop the servers, so that no process of the instance is left; or one SERVER alone."""
+    if server is None:
+        control.down(_instance(name), click.echo, purge)
+    elif purge:
+        raise UserError("--purge is for the whole instance; leave out the server")
+    else:
+        control.down_one(_instance(name), server, click.echo)
 
 
 @click.command()

@@ -252,16 +252,28 @@ def _stop(instance: Instance, names: Iterable[str]) -> None:
 
 def restart(instance: Instance, name: str, say: Say) -> None:
     """Stop one server, end what it left behind, start it and wait until it is ready again."""
+    with instance.lock():
+        server = _down_one(instance, name)
+        _start(instance, [server], say)
+
+
+def down_one(instance: Instance, name: str, say: Say) -> None:
+    """Stop one server, with what it left behind; `up` starts it again."""
+    with instance.lock():
+        _down_one(instance, name)
+    say(f"{name} of instance {instance.name} is stopped; `samewater up` starts it again.")
+
+
+def _down_one(instance: Instance, name: str) -> Server:
     server = next((server for server in servers(instance) if server.name == name), None)
     if server is None:
         raise _unknown(instance, name)
-    with instance.lock():
-        pid = supervisord_pid(instance)
-        if pid is None:
-            raise UserError(f"instance {instance.name} is not running; `samewater up` starts it")
-        _stop(instance, [name])
-        processes.end(processes.find_orphans(instance.folder, pid))
-        _start(instance, [server], say)
+    pid = supervisord_pid(instance)
+    if pid is None:
+        raise UserError(f"instance {instance.name} is not running; `samewater up` starts it")
+    _stop(instance, [name])
+    processes.end(processes.find_orphans(instance.folder, pid))
+    return server
 
 
 def status(instance: Instance) -> list[Row]:

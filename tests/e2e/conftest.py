@@ -20,7 +20,17 @@ from flink_jobs.stack import create_instance, settings_file
 from flink_jobs.stack.control import down, up
 from flink_jobs.stack.instance import home
 
+MEASURED: dict[str, float] = {}
+"""What tests measured on the way, by what it is; printed at the end, asserted nowhere."""
 COMMAND = "from flink_jobs.cli import main; main()"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    if MEASURED:
+        terminalreporter.section("measured")
+    for what, value in MEASURED.items():
+        terminalreporter.write_line(f"{value:8.1f}  {what}")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
@@ -46,12 +56,13 @@ class Local:
 
         `root`: a copy of the code to run instead of this one.
         """
-        done = self._run(*arguments, code=code, root=root, conf=conf)
+        done = self.run(*arguments, code=code, root=root, conf=conf)
         return done.stdout + done.stderr
 
-    def _run(
+    def run(
         self, *arguments: str, code: int | None, root: Path = ROOT, conf: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """As `samewater`; returns the ended process."""
         environment = {**os.environ, "PYTHONPATH": str(root), "SAMEWATER_HOME": str(home().resolve())}
         done = subprocess.run(
             [sys.executable, "-c", COMMAND, "--conf", str(conf or self.conf), *arguments],
@@ -72,7 +83,7 @@ class Local:
 
     def reconcile(self, *arguments: str, code: int) -> dict[str, Any]:
         """The result of `reconcile --json` by name of check, besides the whole under `all`."""
-        result = json.loads(self._run("reconcile", "--json", *arguments, code=code).stdout)
+        result = json.loads(self.run("reconcile", "--json", *arguments, code=code).stdout)
         return {check["name"]: check for check in result["checks"]} | {"all": result}
 
 

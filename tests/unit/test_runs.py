@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any, cast
 
@@ -100,6 +101,35 @@ def test_the_versions_of_a_run_are_those_with_a_marker_the_oldest_first(hbase: A
     assert list(found) == [END - HOUR, END]
     assert found[END] == runs.Marker(rows=3, orders=1, amount="1.00")
     assert runs.runs_of_day(hbase, DAY) == ["one", "one-more"]
+
+
+def test_a_run_is_submitted_by_one_at_a_time(hbase: Any, settings: Settings) -> None:
+    runs.register(hbase, a_run())
+    held = runs.claim(hbase, settings, "daily_report-batch-1")
+    with pytest.raises(UserError, match="is being submitted by"):
+        runs.claim(hbase, settings, "daily_report-batch-1")
+    runs.release(hbase, "daily_report-batch-1", held)
+    runs.claim(hbase, settings, "daily_report-batch-1")
+
+
+def test_of_two_that_claim_a_run_at_the_same_moment_one_is_told(hbase: Any, settings: Settings) -> None:
+    runs.register(hbase, a_run())
+    hbase.table("runs").after_read = [lambda: runs.claim(hbase, settings, "daily_report-batch-1")]
+    with pytest.raises(UserError, match="at the same moment"):
+        runs.claim(hbase, settings, "daily_report-batch-1")
+
+
+def test_the_claim_of_a_process_that_died_is_taken_over_and_its_release_does_nothing(
+    hbase: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.register(hbase, a_run())
+    dead = runs.claim(hbase, settings, "daily_report-batch-1")
+    monkeypatch.setattr(runs, "CLAIM_LASTS", dt.timedelta(0))
+    taken = runs.claim(hbase, settings, "daily_report-batch-1")
+    monkeypatch.undo()
+    runs.release(hbase, "daily_report-batch-1", dead)
+    with pytest.raises(UserError, match=re.escape(taken.partition(" since ")[0])):
+        runs.claim(hbase, settings, "daily_report-batch-1")
 
 
 def test_nothing_is_published_at_first(hbase: Any) -> None:
