@@ -35,6 +35,7 @@ from Hbase_thrift import IOError as HBaseError
 from pyarrow import parquet
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from thriftpy2.thrift import TApplicationException
 from thriftpy2.transport import TTransportException
 
 from flink_jobs.errors import UserError
@@ -84,7 +85,7 @@ def hbase(settings: Settings) -> Iterator[happybase.Connection]:
     try:
         connection.open()
         yield connection
-    except (TTransportException, ConnectionError, TimeoutError) as down:
+    except (TTransportException, TApplicationException, ConnectionError, TimeoutError) as down:
         raise UserError(f"{where} does not answer; start it (samewater up) or correct [hbase]") from down
     except HBaseError as refused:
         text = str(getattr(refused, "message", refused))

@@ -161,11 +161,26 @@ def servers(instance: Instance) -> list[Server]:
             needs=("namenode",),
         ),
         Server(
-            "hbase",
-            hbase("master.HMaster", "700m", (*SMALL, *HBASE_OPENS)),
-            ("hbase-master", "hbase-master-http", "hbase-regionserver", "zookeeper"),
+            "zookeeper",
+            hbase("zookeeper.HQuorumPeer", "128m", (*SMALL, "-Dzookeeper.admin.enableServer=false")),
+            ("zookeeper",),
+            lambda _: ready.zookeeper(instance.ports["zookeeper"]),
+        ),
+        # Master and region server as processes of their own: each ends itself when it cannot write to HDFS, and only a
+        # process that has ended is started again. (In one process the master lives on without a region server.)
+        Server(
+            "hbase-master",
+            hbase("master.HMaster", "300m", (*SMALL, *HBASE_OPENS)),
+            ("hbase-master", "hbase-master-http"),
             lambda _: ready.hbase_master(instance.ports["hbase-master-http"]),
             needs=("datanode",),
+        ),
+        Server(
+            "hbase-regionserver",
+            hbase("regionserver.HRegionServer", "500m", (*SMALL, *HBASE_OPENS)),
+            ("hbase-regionserver",),
+            lambda _: ready.hbase_regions(instance.ports["hbase-master-http"]),
+            needs=("datanode",),  # it waits for the master by itself
         ),
         Server(
             "hbase-thrift",
@@ -194,7 +209,7 @@ def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
     first: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     if cluster == "batch":
-        needs = ("hbase",)  # not that it must, but starting takes all the CPU there is, and live work goes first
+        needs = ("hbase-master",)  # not that it must, but starting takes all the CPU there is, and live work goes first
         first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance) or "none"))
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
