@@ -19,21 +19,24 @@ import click
 from pyflink.table import StatementSet
 
 from flink_jobs import job, runs, stores
-from flink_jobs.session import Session
+from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 
 QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected")
 SINKS = ("put_daily_sales", "put_verdict_counts", "put_conflicting", "put_marker")
-STREAMING = {
-    "state.backend.type": "rocksdb",
-    # Most look-ups of users and of copies find nothing. With the filter, and with checkpoints that write only what is
-    # new, a day's replay took 48 s instead of 63 s.
-    "state.backend.rocksdb.use-bloom-filter": "true",
-    "execution.checkpointing.incremental": "true",
-    "table.exec.mini-batch.enabled": "false",
-    # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
-    "python.fn-execution.bundle.time": "200",
+OPTIONS = {
+    "batch": job.BATCH,
+    "streaming": {
+        "state.backend.type": "rocksdb",
+        # Most look-ups of users and of copies find nothing. With the filter, and with checkpoints that write only what
+        # is new, a day's replay took 48 s instead of 63 s.
+        "state.backend.rocksdb.use-bloom-filter": "true",
+        "execution.checkpointing.incremental": "true",
+        "table.exec.mini-batch.enabled": "false",
+        # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
+        "python.fn-execution.bundle.time": "200",
+    },
 }
 
 
@@ -95,11 +98,12 @@ def main(
     first, last = (day.date() if day else None for day in (from_day, to_day))
     request = job.Request("daily_report", mode, topic or settings.kafka.topic, first, last, run_id, parallelism)
     provisional = mode == "batch" and job.is_open(settings, request)
-    session, run = job.start(settings, request, job.BATCH if mode == "batch" else STREAMING, "HOUR", SINKS, provisional)
+    prepared = job.prepare(settings, request, OPTIONS[mode], "HOUR", provisional)
+    session = start(prepared, SINKS)
     statements = build(session)
-    run = job.register(settings, session, run)
+    run = job.register(settings, prepared)
     if mode == "streaming":
-        job.launch(settings, session, run, statements)
+        launch(settings, session, run, statements)
         click.echo(f"run {run.run_id}")
         return
     if provisional:

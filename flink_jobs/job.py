@@ -9,20 +9,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from pyflink.table import StatementSet
 
-from flink_jobs import compiled, flink_rest, regions, runs, stores
+from flink_jobs import flink_rest, regions, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span, closed_until, open_log
-from flink_jobs.session import ORDER_VIEWS, Session, execute, rule_values
 from flink_jobs.settings import Settings
-from udfs.functions import PREFIX
+from flink_jobs.sql_files import SqlFiles, rule_values
+from udfs import PREFIX
 
 BATCH = {
     "python.fn-execution.bundle.size": "10000",
@@ -89,18 +88,26 @@ def is_open(settings: Settings, request: Request) -> bool:
     return request.to_day is None or until is None or until < settings.time.day_end(request.to_day)
 
 
-def start(
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is not yet written: the SQL files filled for it, Flink's options, its row of `runs`."""
+
+    files: SqlFiles
+    options: Mapping[str, str]
+    run: runs.Run
+
+
+def prepare(
     settings: Settings,
     request: Request,
     config: Mapping[str, str],
     watermark_step: str,
-    sinks: Iterable[str],
     provisional: bool = False,
-) -> tuple[Session, runs.Run]:
-    """Resolve the range, open a session with the order views bound to Kafka, and prepare (not yet write) the run.
+) -> Prepared:
+    """Resolve the range of the log, and say how the run is to be made.
 
-    `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `sinks`: names of udfs/functions.py.
-    `provisional`: its last day is open, so it is not published by itself.
+    `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `provisional`: its last day is open, so it is
+    not published by itself.
     """
     spans = log_spans(settings, request)
     starts = {partition: span.start for partition, span in spans.items()}
@@ -123,39 +130,32 @@ def start(
         "hdfs_root": settings.hdfs.uri + settings.hdfs.root,
     }
     cluster = settings.flink.batch if request.mode == "batch" else settings.flink.realtime
-    session = Session(
-        settings,
-        request.mode,
-        rules,
-        places,
-        {
-            **(_recovery(settings, run_id) if request.mode == "streaming" else {}),
-            "pipeline.name": run_id,
-            "parallelism.default": str(request.parallelism or cluster.parallelism),
-            "pipeline.global-job-parameters": ",".join(
-                f"{PREFIX}{name}:{value}"
-                for name, value in {
-                    "run_id": run_id,
-                    "mode": request.mode,
-                    "zone_offset_ms": rules["zone_offset_ms"],
-                    "buckets": settings.report.buckets,
-                    "hbase.host": settings.hbase.host,
-                    "hbase.port": settings.hbase.port,
-                    "hbase.prefix": settings.hbase.prefix,
-                    "redis.host": settings.redis.host,
-                    "redis.port": settings.redis.port,
-                    "redis.db": settings.redis.db,
-                    "redis.prefix": settings.redis.prefix,
-                    "submitted_by": runs.submitter(),
-                    "provisional": "yes" if provisional else "no",
-                    "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
-                }.items()
-            ),
-            **config,
-        },
-    )
-    session.register(sinks)
-    session.run("schema/orders", "bind/orders_kafka", *(f"views/{view}" for view in ORDER_VIEWS))
+    options = {
+        "table.local-time-zone": settings.time.zone,
+        **(_recovery(settings, run_id) if request.mode == "streaming" else {}),
+        "pipeline.name": run_id,
+        "parallelism.default": str(request.parallelism or cluster.parallelism),
+        "pipeline.global-job-parameters": ",".join(
+            f"{PREFIX}{name}:{value}"
+            for name, value in {
+                "run_id": run_id,
+                "mode": request.mode,
+                "zone_offset_ms": rules["zone_offset_ms"],
+                "buckets": settings.report.buckets,
+                "hbase.host": settings.hbase.host,
+                "hbase.port": settings.hbase.port,
+                "hbase.prefix": settings.hbase.prefix,
+                "redis.host": settings.redis.host,
+                "redis.port": settings.redis.port,
+                "redis.db": settings.redis.db,
+                "redis.prefix": settings.redis.prefix,
+                "submitted_by": runs.submitter(),
+                "provisional": "yes" if provisional else "no",
+                "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
+            }.items()
+        ),
+        **config,
+    }
     run = runs.Run(
         run_id=run_id,
         job=request.job,
@@ -169,14 +169,15 @@ def start(
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
     )
-    return session, run
+    return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
 
 
-def register(settings: Settings, session: Session, run: runs.Run) -> runs.Run:
-    """Write the run with the logic that its session has read by now; makes the tables that are missing.
+def register(settings: Settings, prepared: Prepared) -> runs.Run:
+    """Write the run with the logic of the files that have been read by now; makes the tables that are missing.
 
     Raises `UserError` for a streaming run that is registered already: that one goes on, it does not begin again.
     """
+    run = prepared.run
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
         if run.mode == "streaming" and runs.find(connection, run.run_id) is not None:
@@ -184,7 +185,7 @@ def register(settings: Settings, session: Session, run: runs.Run) -> runs.Run:
                 f"run {run.run_id} is there already; `samewater resume {run.run_id}` goes on with it, "
                 "and without --run-id a new run begins"
             )
-        return runs.register(connection, run.model_copy(update={"logic": session.logic_version}))
+        return runs.register(connection, run.model_copy(update={"logic": prepared.files.logic_version}))
 
 
 def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
@@ -239,14 +240,6 @@ def note(settings: Settings, run_id: str, state: str, flink_job_id: str | None =
     """Write what became of a run."""
     with stores.hbase(settings) as connection:
         runs.set_state(connection, run_id, state, flink_job_id)
-
-
-def launch(settings: Settings, session: Session, run: runs.Run, statements: StatementSet) -> None:
-    """Start a streaming run, and keep what it needs to go on after a stop."""
-    with attempt(settings, run.run_id, run.mode) as started:
-        job = session.compiled(run.run_id, statements)
-        compiled.keep(settings, job)
-        started(execute(job))
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

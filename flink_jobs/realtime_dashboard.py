@@ -21,17 +21,20 @@ from pyflink.table import StatementSet
 
 from flink_jobs import flink_rest, job, runs, stores
 from flink_jobs.errors import UserError
-from flink_jobs.session import Session
+from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 
 QUERIES = ("minutes_provisional", "minutes_final", "minutes_passed")
 SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
-STREAMING = {
-    "state.backend.type": "hashmap",
-    # Window operators do not look at it (their timers end their state): it is that of minutes_provisional alone.
-    "table.exec.state.ttl": "1 h",
-    "execution.buffer-timeout.interval": "5 ms",
-    "python.fn-execution.bundle.time": "20",
+OPTIONS = {
+    "batch": job.BATCH,
+    "streaming": {
+        "state.backend.type": "hashmap",
+        # Window operators do not look at it (their timers end their state): it is that of minutes_provisional alone.
+        "table.exec.state.ttl": "1 h",
+        "execution.buffer-timeout.interval": "5 ms",
+        "python.fn-execution.bundle.time": "20",
+    },
 }
 
 
@@ -41,7 +44,7 @@ def build(session: Session) -> StatementSet:
         session.view(query)
     session.run("bind/redis/dashboard_sink", "bind/redis/minutes_written")
     if session.mode == "batch":
-        session.sql("bind/redis/write_provisional")  # only read: both modes share one logic version
+        session.files.sql("bind/redis/write_provisional")  # only read: both modes share one logic version
         return session.inserts(("bind/redis/close_minutes",))
     return session.inserts(("bind/redis/write_provisional", "bind/redis/close_minutes"))
 
@@ -88,14 +91,16 @@ def main(
     floor = {int(partition): offset for partition, offset in pattern.start_offsets.items()} if pattern else {}
     topic = topic or (pattern.topic if pattern else settings.kafka.topic)
     request = job.Request(runs.DASHBOARD, mode, topic, first, last, run_id, parallelism, floor)
-    session, run = job.start(settings, request, job.BATCH if mode == "batch" else STREAMING, "MINUTE", SINKS)
+    prepared = job.prepare(settings, request, OPTIONS[mode], "MINUTE")
+    session = start(prepared, SINKS)
     statements = build(session)
-    if pattern is not None and session.logic_version != pattern.logic:
+    logic = prepared.files.logic_version
+    if pattern is not None and logic != pattern.logic:
         raise UserError(
-            f"run {like} was made by logic {pattern.logic}, this is {session.logic_version} and would count otherwise; "
+            f"run {like} was made by logic {pattern.logic}, this is {logic} and would count otherwise; "
             "use the code and settings that it was submitted with"
         )
-    run = job.register(settings, session, run)
+    run = job.register(settings, prepared)
     if mode == "batch":
         with job.attempt(settings, run.run_id, mode) as started:
             result = statements.execute()
@@ -104,7 +109,7 @@ def main(
             result.wait()
             job.note(settings, run.run_id, "finished")
         return
-    job.launch(settings, session, run, statements)
+    launch(settings, session, run, statements)
     on_screen = publish(settings, run)
     if on_screen is not None:
         click.echo(

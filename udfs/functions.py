@@ -14,17 +14,15 @@ put_progress(final_until BIGINT ms, written BIGINT) -> 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
 import pandas as pd
 from pyflink.table import DataTypes, FunctionContext, ScalarFunction, TableEnvironment
-from pyflink.table.udf import udf
+from pyflink.table.udf import UserDefinedFunctionWrapper, udf
 
+from udfs import PREFIX
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 from udfs.redis_sink import RedisSink, RedisTarget
-
-PREFIX = "samewater."
 
 
 def _parameter(context: FunctionContext, name: str) -> str:
@@ -140,19 +138,21 @@ class PutProgress(_RedisFunction):
         return pd.Series(1, index=final_until.index, dtype="int64")
 
 
-FUNCTIONS: dict[str, Callable[[], ScalarFunction]] = {
-    "put_daily_sales": PutDailySales,
-    "put_verdict_counts": PutVerdictCounts,
-    "put_conflicting": PutConflicting,
-    "put_marker": PutMarker,
-    "put_provisional_minute": partial(PutMinute, final=False),
-    "put_final_minute": partial(PutMinute, final=True),
-    "put_progress": PutProgress,
-}
+def _sink(function: ScalarFunction) -> UserDefinedFunctionWrapper:
+    return udf(function, result_type=DataTypes.BIGINT(), deterministic=False, func_type="pandas")
+
+
+# Of this module by the same names, for the SQL client: CREATE FUNCTION put_marker AS 'udfs.functions.put_marker'.
+put_daily_sales = _sink(PutDailySales())
+put_verdict_counts = _sink(PutVerdictCounts())
+put_conflicting = _sink(PutConflicting())
+put_marker = _sink(PutMarker())
+put_provisional_minute = _sink(PutMinute(final=False))
+put_final_minute = _sink(PutMinute(final=True))
+put_progress = _sink(PutProgress())
 
 
 def register(tables: TableEnvironment, names: Iterable[str]) -> None:
     """Make functions known to a table environment under their SQL names."""
     for name in names:
-        function = udf(FUNCTIONS[name](), result_type=DataTypes.BIGINT(), deterministic=False, func_type="pandas")
-        tables.create_temporary_function(name, function)
+        tables.create_temporary_function(name, globals()[name])

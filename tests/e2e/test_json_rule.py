@@ -10,6 +10,7 @@ from pathlib import Path
 from flink_jobs import oracle
 from flink_jobs.session import Session
 from flink_jobs.settings import Settings
+from flink_jobs.sql_files import SqlFiles
 
 DOCUMENTS = 6_000
 NAMES = ("order_id", "a", "b", "amount", "x:y", 'q"z', "\\", "/", "é", "", "order_time")
@@ -78,8 +79,8 @@ def test_sql_and_oracle_agree_on_what_is_one_json_object(tmp_path: Path):
     documents += ['{"a":"' + '\\"' * 100_000 + ':","a":1}', '{"a":"' + "\\n" * 100_000 + '"}', '{"a":' + "[1," * 300]
     lines = (f"{n}|{base64.b64encode(text.encode()).decode()}" for n, text in enumerate(documents))
     (tmp_path / "documents.csv").write_text("\n".join(lines), encoding="ascii")
-    session = Session(Settings.load(), "batch", {}, {}, {})
-    rule = session.sql("fragments/is_one_json_object").replace("CAST(payload AS STRING)", "FROM_BASE64(payload)")
+    session = Session(SqlFiles(Settings.load(), "batch", {}, {}), {})
+    rule = session.files.sql("fragments/is_one_json_object").replace("CAST(payload AS STRING)", "FROM_BASE64(payload)")
     session.tables.execute_sql(
         "CREATE TEMPORARY TABLE documents (n INT, payload STRING) WITH ('connector' = 'filesystem', "
         f"'path' = 'file://{tmp_path}', 'format' = 'csv', 'csv.field-delimiter' = '|')"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flink_jobs import regions
-from flink_jobs.session import SQL, interval, rule_values
 from flink_jobs.settings import Settings
+from flink_jobs.sql_files import SQL, interval, rule_values
 
 
 @pytest.mark.parametrize(

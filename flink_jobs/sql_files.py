@@ -1,0 +1,116 @@
+"""What do the files under `sql/` say, once they are filled?
+
+Reads them; writes nothing. `${name}` in a file stands for a value or a fragment, `\\i queries/daily_sales` on a line of
+its own for another file. Stream and batch, jobs and SQL client read the same files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from flink_jobs.errors import UserError
+from flink_jobs.regions import Regions
+from flink_jobs.settings import ROOT, Settings
+
+SQL = ROOT / "sql"
+CLIENT = "client"  # the folder of the SQL client's scripts
+ORDER_VIEWS = (
+    "parsed",
+    "minute_records",
+    "classified",
+    "numbered_copies",
+    "timely_copies",
+    "accepted",
+    "late_orders",
+    "verdicts",
+)
+
+
+def interval(ms: int) -> str:
+    """A duration in ms as a SQL interval literal, exact to the millisecond.
+
+    >>> interval(300_001)
+    "INTERVAL '0 00:05:00.001' DAY TO SECOND(3)"
+    """
+    minutes, rest = divmod(ms, 60_000)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"INTERVAL '{days} {hour:02d}:{minute:02d}:{rest // 1000:02d}.{rest % 1000:03d}' DAY TO SECOND(3)"
+
+
+def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
+    """The values that the order views take from the settings: durations as intervals, regions as lists."""
+    time = settings.time
+    return {
+        "lateness": interval(time.lateness_ms),
+        "clock_skew": interval(time.clock_skew_ms),
+        "future": interval(time.future_ms),
+        "late_copy_horizon": interval(time.late_copy_horizon_ms),
+        "provinces": f"'|{'|'.join(sorted(regions.provinces))}|'",
+        "cities": f"'|{'|'.join(f'{province}/{city}' for city, province in sorted(regions.cities.items()))}|'",
+        "zone_offset_ms": str(int(time.offset.total_seconds()) * 1000),
+    }
+
+
+class SqlFiles:
+    """The files, filled for one mode.
+
+    mode: `streaming` or `batch`. rules (of the data) and places (of a run): what `${name}` stands for; a fragment
+    (`sql/fragments/name.sql`) may be named too.
+    """
+
+    def __init__(self, settings: Settings, mode: str, rules: Mapping[str, str], places: Mapping[str, str]) -> None:
+        if mode not in ("streaming", "batch"):
+            raise UserError(f"mode {mode} is unknown; choose streaming or batch")
+        self.mode = mode
+        self._rules = dict(rules)
+        self._values = {**rules, **places, "keys_remembered": self._keys_remembered(settings)}
+        self._read: dict[str, str] = {}
+
+    def _keys_remembered(self, settings: Settings) -> str:
+        """The frame of `late_orders`. Batch keeps no state and its code generator fails on a frame of time (2.2.1)."""
+        if self.mode == "batch":
+            return "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+        return f"RANGE BETWEEN {interval(settings.time.late_copy_horizon_ms)} PRECEDING AND CURRENT ROW"
+
+    @property
+    def logic_version(self) -> str:
+        """First 12 hex digits of the digest over the SQL read so far, the rules that fill it, and the functions.
+
+        Where data comes from (topic, offsets, days, run) is no logic: two runs of the same logic share the digest.
+        """
+        code = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "udfs").iterdir() if file.is_file()}
+        parts = {**self._read, **{f"rule {k}": v for k, v in self._rules.items()}, **code}
+        text = "\n".join(f"{name}\n{part}" for name, part in sorted(parts.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def also(self, **values: str) -> None:
+        """Give further values; they are no part of the logic."""
+        self._values |= values
+
+    def sql(self, name: str) -> str:
+        """The statement of `sql/<name>.sql`, comments stripped and filled.
+
+        Raises `UserError` for a file that does not exist or names a value that nobody gave.
+        """
+        return self._filled(SQL / f"{name}.sql", ())
+
+    def _filled(self, file: Path, inside: tuple[str, ...]) -> str:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError as missing:
+            raise UserError(f"{file.relative_to(ROOT)} does not exist") from missing
+        if file.parent.name != CLIENT:  # a script only puts together what the logic consists of
+            self._read[file.stem] = text
+        text = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE).strip()
+        values = dict(self._values)
+        # `$` also occurs in JSON paths and patterns; only ${name} is a placeholder.
+        for name in set(re.findall(r"\$\{([a-z_]+)\}", text)) - values.keys():
+            if name in inside or not (SQL / "fragments" / f"{name}.sql").exists():
+                raise UserError(f"{file.relative_to(ROOT)} names ${{{name}}}, which has no value")
+            values[name] = self._filled(SQL / "fragments" / f"{name}.sql", (*inside, name))
+        text = re.sub(r"\$\{([a-z_]+)\}", lambda match: values[match[1]], text)
+        return re.sub(r"^\\i ([a-z_/]+)", lambda match: self.sql(match[1]), text, flags=re.MULTILINE)
