@@ -38,7 +38,7 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     cluster = "batch" if mode == "batch" else "realtime"
     asked = _asked_parallelism(arguments) or getattr(settings.flink, cluster).parallelism
     # A batch job does with one slot; a streaming job needs one for each of its parallel subtasks at once.
-    _refuse_without_slots(settings, cluster, 1 if mode == "batch" else asked)
+    refuse_without_slots(settings, cluster, 1 if mode == "batch" else asked)
     return _flink_run(settings, cluster, conf, f"flink_jobs.{job}", package(), (), arguments)
 
 
@@ -49,7 +49,7 @@ def resubmit(settings: Settings, conf: str | None, run_id: str, state: str | Non
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
     kept = compiled.read(settings, run_id)
-    _refuse_without_slots(settings, "realtime", int(kept.options["parallelism.default"]))
+    refuse_without_slots(settings, "realtime", int(kept.options["parallelism.default"]))
     options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
         functions = compiled.fetch_functions(settings, run_id, Path(folder))
@@ -98,7 +98,8 @@ def _asked_parallelism(arguments: Sequence[str]) -> int | None:
     return None
 
 
-def _refuse_without_slots(settings: Settings, cluster: str, needed: int) -> None:
+def refuse_without_slots(settings: Settings, cluster: str, needed: int) -> None:
+    """Raise `UserError`, naming the jobs there, if the cluster has not so many free slots."""
     free = flink_rest.overview(settings, cluster)["slots-available"]
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

@@ -6,7 +6,7 @@ stops it.
 
 from flink_jobs.stack.cli import stack_commands
 from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance, settings_file, to_toml
-from flink_jobs.stack.servers import flink_bin, flink_env
+from flink_jobs.stack.servers import flink_bin, flink_env, sql_client
 
 __all__ = [
     "Instance",
@@ -16,6 +16,7 @@ __all__ = [
     "flink_env",
     "open_instance",
     "settings_file",
+    "sql_client",
     "stack_commands",
     "to_toml",
 ]

@@ -92,6 +92,11 @@ def flink_bin() -> Path:
     return flink_home() / "bin" / "flink"
 
 
+def sql_client() -> Path:
+    """The SQL client of the installed distribution."""
+    return flink_home() / "bin" / "sql-client.sh"
+
+
 def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
     """The variables that point Flink's scripts at one cluster of an instance, and at nothing else."""
     hadoop = jars("hadoop")

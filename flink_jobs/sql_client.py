@@ -1,0 +1,162 @@
+"""How are the same jobs, and questions of one's own, run from Flink's SQL client?
+
+Fills a script of `sql/client/`, which names the schema, view and query files that the jobs are made of, and runs it
+with `sql-client.sh`. A job started so is a run like any other: registered, reconciled and published; only `resume` is
+not for it, because the client keeps no compiled plan. The client ends with exit code 0 whatever happens: its output is
+read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import click
+
+from flink_jobs import daily_report, flink_rest, job, realtime_dashboard, runs, stack
+from flink_jobs.errors import UserError
+from flink_jobs.progress import working
+from flink_jobs.settings import Settings
+from flink_jobs.sql_files import CLIENT
+from flink_jobs.submit import package, refuse_without_slots
+
+_JOBS = {"dashboard": (runs.DASHBOARD, realtime_dashboard, "MINUTE"), "report": (runs.REPORT, daily_report, "HOUR")}
+"""Script -> the job that it is, its module, and what its watermark is floored to."""
+SCRIPTS = (*_JOBS, "questions")
+# The batch mode waits for a job's end; in streaming there is none.
+_WAIT = {"batch": {"table.dml-sync": "true"}, "streaming": {}}
+_TABLES = {"sql-client.execution.result-mode": "tableau"}
+
+
+def script(prepared: job.Prepared, name: str, sinks: tuple[str, ...] = ()) -> str:
+    """A script of `sql/client/`, filled: what `sql-client.sh` takes."""
+    mode = prepared.files.mode
+    options = {"execution.runtime-mode": mode, **_TABLES, **_WAIT[mode], **prepared.options}
+    functions = [f"CREATE TEMPORARY FUNCTION {name} AS 'udfs.functions.{name}' LANGUAGE PYTHON;" for name in sinks]
+    prepared.files.also(
+        mode=mode,
+        options="\n".join(f"SET '{key}' = '{_quoted(value)}';" for key, value in options.items()),
+        functions="\n".join(functions),
+    )
+    return prepared.files.sql(f"{CLIENT}/{name}") + "\n"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def run_script(settings: Settings, cluster: str, text: str) -> str:
+    """Run a filled script; returns what the client printed. Raises `UserError` with its words if a statement failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "script.sql"
+        file.write_text(text, encoding="utf-8")
+        command = [str(stack.sql_client()), "-pyfs", str(package()), "-f", str(file)]
+        done = subprocess.run(
+            [*command, *_address(settings, cluster)],
+            env=stack.flink_env(settings, cluster),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+    output = done.stdout + done.stderr
+    # The client says so on a line of its own, gives the first cause behind it, and goes on with exit code 0.
+    failed = re.search(r"^\[ERROR\] .*(?:\n(?!\n|Flink SQL>).*)*", output, re.MULTILINE)
+    if failed or done.returncode != 0:
+        said = failed[0].splitlines() if failed else output.strip().splitlines()[-5:]
+        raise UserError(f"the SQL client could not run the script: {' '.join(line.strip() for line in said)[:600]}")
+    return output
+
+
+def _address(settings: Settings, cluster: str) -> list[str]:
+    host, _, port = getattr(settings.flink, cluster).rest.rpartition(":")
+    return [f"-Drest.address={host}", f"-Drest.port={port}"]
+
+
+def submit_script(settings: Settings, name: str, request: job.Request) -> str:
+    """Run a job's script and return its run id; it is RUNNING by then, or FINISHED in batch."""
+    _, module, step = _JOBS[name]
+    cluster = flink_rest.CLUSTERS[request.mode]
+    asked = request.parallelism or getattr(settings.flink, cluster).parallelism
+    refuse_without_slots(settings, cluster, 1 if request.mode == "batch" else asked)
+    provisional = request.mode == "batch" and job.is_open(settings, request)
+    prepared = job.prepare(settings, request, module.OPTIONS[request.mode], step, provisional)
+    text = script(prepared, name, module.SINKS)
+    run = job.register(settings, prepared)
+    with job.attempt(settings, run.run_id, run.mode) as started:
+        if request.mode == "batch":
+            daily_report.clear_files(settings, run.run_id)
+        output = run_script(settings, cluster, text)
+        found = re.findall(r"^Job ID: ([0-9a-f]{32})$", output, re.MULTILINE)
+        if not found:
+            raise UserError(f"the SQL client started no job: {output.strip()[-400:]}")
+        started(found[-1])
+        if request.mode == "batch":
+            assert request.from_day is not None and request.to_day is not None
+            daily_report.mark_empty_days(settings, run, request.from_day, request.to_day, provisional)
+            job.note(settings, run.run_id, "provisional" if provisional else "finished")
+    if request.mode == "streaming":
+        flink_rest.await_running(settings, cluster, found[-1])
+        if name == "dashboard":
+            realtime_dashboard.publish(settings, run)
+    return run.run_id
+
+
+@click.command("sql")
+@click.argument("name", type=click.Choice(SCRIPTS), required=False, metavar="[dashboard|report|questions]")
+@click.option("--mode", type=click.Choice(["streaming", "batch"]), help="[default: streaming for jobs, else batch]")
+@click.option("--topic", help="Topic of the orders. [default: that of the settings]")
+@click.option("--from", "from_day", type=click.DateTime(["%Y-%m-%d"]), help="First business day.")
+@click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
+@click.option("--parallelism", type=click.IntRange(min=1), help="[default: that of the cluster's settings]")
+@click.pass_obj
+def sql(
+    settings: Settings,
+    name: str | None,
+    mode: str | None,
+    topic: str | None,
+    from_day: dt.datetime | None,
+    to_day: dt.datetime | None,
+    parallelism: int | None,
+) -> None:
+    """Run jobs and questions in Flink's SQL client.
+
+    Runs a script of sql/client/; without a name it opens the client with all tables.
+
+    \b
+    Examples:
+    samewater sql report --mode batch --from 2025-11-11 --to 2025-11-11
+    samewater sql questions --from 2025-11-11 --to 2025-11-11
+    samewater sql --from 2025-11-11 --to 2025-11-11      then: SELECT verdict, COUNT(*) FROM verdicts GROUP BY verdict;
+    """
+    mode = mode or ("streaming" if name in _JOBS else "batch")
+    if name == "dashboard" and mode == "batch":
+        raise UserError("the dashboard's script is for streaming; leave out --mode")
+    if name == "questions" and mode == "streaming":
+        raise UserError("questions are asked in batch; open the client without a name to ask in streaming")
+    first, last = (day.date() if day else None for day in (from_day, to_day))
+    last = first if last is None and name not in _JOBS else last
+    title = _JOBS[name][0] if name in _JOBS else "questions"
+    request = job.Request(title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism)
+    if name in _JOBS:
+        with working(f"starting {name} ({mode}) in the SQL client"):
+            run = submit_script(settings, name, request)
+        click.echo(f"run {run}")
+        return
+    prepared = job.prepare(settings, request, {}, "MINUTE")
+    if name is None:
+        _open(settings, script(prepared, "tables"))
+    with working("asking in batch"):
+        said = run_script(settings, "batch", script(prepared, "questions"))
+    click.echo(said)
+
+
+def _open(settings: Settings, text: str) -> None:
+    """Become the interactive client, with the tables of this script."""
+    file = Path(tempfile.gettempdir()) / f"samewater-{os.getpid()}.sql"
+    file.write_text(text, encoding="utf-8")
+    command = [str(stack.sql_client()), "-i", str(file), *_address(settings, "batch")]
+    os.execve(command[0], command, stack.flink_env(settings, "batch"))

@@ -1,0 +1,12 @@
+-- The order log with its verdicts: the tables and views that both jobs stand on. Every other script begins with this one.
+${options}
+\i schema/orders;
+\i bind/orders_kafka;
+\i views/parsed;
+\i views/minute_records;
+\i views/classified;
+\i views/numbered_copies;
+\i views/timely_copies;
+\i views/accepted;
+\i views/late_orders;
+\i views/verdicts;

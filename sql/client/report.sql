@@ -1,0 +1,22 @@
+-- The daily report, in streaming or in batch: rows, verdicts and markers into HBase, Parquet into HDFS.
+\i client/orders
+${functions}
+\i bind/${mode}/day_windows;
+\i bind/${mode}/day_windows_of_verdicts;
+CREATE TEMPORARY VIEW daily_sales AS
+\i queries/daily_sales;
+CREATE TEMPORARY VIEW verdict_counts AS
+\i queries/verdict_counts;
+CREATE TEMPORARY VIEW conflicting AS
+\i queries/conflicting;
+CREATE TEMPORARY VIEW rejected AS
+\i queries/rejected;
+\i bind/hbase/written;
+\i bind/hbase/marker_sink;
+\i bind/hdfs/daily_sales_files;
+\i bind/hdfs/rejected_files;
+EXECUTE STATEMENT SET BEGIN
+\i bind/hbase/mark_versions;
+\i bind/hdfs/write_daily_sales;
+\i bind/hdfs/write_rejected;
+END;

@@ -1,0 +1,102 @@
+"""The jobs and questions of sql/client/, run by Flink's SQL client: the same figures, and errors that are told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flink_jobs import datagen, flink_rest, order_log, regions, runs, stores
+from tests.e2e.conftest import Local, wait_until
+from tests.e2e.test_one_day import is_filed, is_marked, stop
+
+DAY = dt.date(2025, 11, 11)
+TOPIC = "sql-client"
+DAYS = ("--from", str(DAY), "--to", str(DAY), "--topic", TOPIC)
+
+
+@dataclass(frozen=True)
+class Story:
+    local: Local
+    dashboard: str
+    report: str
+    ledger: Path
+
+
+@pytest.fixture(scope="module")
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    settings = local.settings
+    spec = datagen.Spec(
+        seed=8,
+        first=DAY,
+        last=DAY,
+        orders=2_000,
+        partitions=settings.kafka.partitions,
+        regions=regions.load(settings.regions_file()),
+        time=settings.time,
+    )
+    plan = datagen.Plan(spec)
+    ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
+    datagen.write_ledger(plan, ledger)
+    order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
+    order_log.produce(settings, TOPIC, plan.records())
+    dashboard = local.samewater("sql", "dashboard", "--topic", TOPIC).split()[-1]
+    report = local.samewater("sql", "report", "--topic", TOPIC).split()[-1]
+    yield Story(local, dashboard, report, ledger)
+    for run in (dashboard, report):
+        stop(local, run)
+
+
+def test_all_jobs_of_the_sql_client_equal_the_log(story: Story):
+    local, settings = story.local, story.local.settings
+    wait_until(lambda: is_marked(local, story.report, DAY), "the day's last marker")
+    wait_until(lambda: is_filed(local, story.report, DAY), "the day's last version in HDFS")
+    end = settings.time.day_end(DAY)
+    client = stores.redis(settings)
+    wait_until(
+        lambda: (stores.read_final_until(client, settings, story.dashboard) or 0) >= end, "the last final minute"
+    )
+    batch = local.samewater("sql", "report", "--mode", "batch", *DAYS).split()[-1]
+    named = ("--stream", story.report, "--batch", batch, "--dashboard", story.dashboard, "--ledger", str(story.ledger))
+    local.reconcile("--from", str(DAY), "--topic", TOPIC, *named, code=0)
+    # The scripts put together what the jobs are made of: a run started the other way has the same logic.
+    submitted = local.submit("daily_report", "--mode", "batch", *DAYS)
+    with stores.hbase(settings) as connection:
+        assert runs.get(connection, batch).logic == runs.get(connection, submitted).logic
+        assert runs.get(connection, story.dashboard).state == "running"
+
+
+def test_questions_are_answered_from_the_log_and_from_what_the_runs_wrote(story: Story):
+    said = story.local.samewater("sql", "questions", *DAYS)
+    counted = Counter({verdict: int(n) for verdict, n in re.findall(rf"\| {DAY} \| +(\w+) \| +(\d+) \|", said)})
+    summary = json.loads(Path(f"{story.ledger}.summary.json").read_text())
+    assert counted == summary["days"][str(DAY)]["verdicts"] and sum(counted.values()) > 2_000
+    assert story.report in said, "the versions of the streaming run are not shown"
+
+
+def test_a_statement_that_fails_is_told_and_the_exit_code_says_so(story: Story, changed: Callable):
+    root = changed({"sql/queries/daily_sales.sql": [("AS orders", "AS order")]})
+    said = story.local.samewater("sql", "report", "--mode", "batch", *DAYS, code=2, root=root)
+    assert "could not run" in said and "order" in said
+    state = flink_rest.overview(story.local.settings, "batch")
+    assert state["jobs-running"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sql", "report", "--mode", "batch", "--topic", TOPIC), "closed range"),
+        (("sql", "dashboard", "--mode", "batch", "--topic", TOPIC), "streaming"),
+        (("sql", "questions", "--from", "2031-01-01", "--topic", TOPIC), "2031-01-01"),
+        (("sql", "questions", "--from", str(DAY), "--topic", "no-such-topic"), "no-such-topic"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(story: Story, arguments: tuple[str, ...], says: str):
+    said = story.local.samewater(*arguments, code=2)
+    assert says in said and len(said.strip().splitlines()) == 1, said
