@@ -8,7 +8,7 @@ ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install system demo up down status logs restart test lint reconcile report
+.PHONY: help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,21 @@ logs: $(ready) ## print the end of a server's log: NAME=kafka
 
 restart: $(ready) ## restart one server: NAME=kafka
 	@$(samewater) restart $(or $(NAME),$(error say which one: make restart NAME=kafka))
+
+stop: $(ready) ## stop a streaming run with a savepoint: RUN=...
+	@$(samewater) stop $(or $(RUN),$(error say which one: make stop RUN=...; see samewater runs))
+
+resume: $(ready) ## go on with a streaming run: RUN=...
+	@$(samewater) resume $(or $(RUN),$(error say which one: make resume RUN=...; see samewater runs))
+
+rebuild: $(ready) ## bring the live minutes back into Redis from the log [ARGS="--from 2026-11-11"]
+	@$(samewater) rebuild $(ARGS)
+
+health: $(ready) ## say whether all is well, and what to do [ARGS="--format json"]
+	@$(samewater) health $(ARGS)
+
+sql: $(ready) ## run a script of sql/client, or open the SQL client [SCRIPT=questions ARGS="--from 2026-11-11"]
+	@$(samewater) sql $(SCRIPT) $(ARGS)
 
 reconcile: $(ready) ## check that stream, batch, log and oracle agree [ARGS="--from 2026-11-11"]
 	@$(samewater) reconcile $(ARGS)

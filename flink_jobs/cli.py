@@ -10,15 +10,27 @@ import os
 import sys
 
 import click
+from click import shell_completion
 
-from flink_jobs import datagen, demo, health, order_import, readers, rebuild, reconcile, recovery
+from flink_jobs import datagen, demo, health, order_import, readers, rebuild, reconcile, recovery, sql_client
 from flink_jobs.errors import UserError
+from flink_jobs.progress import working
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.stack import stack_commands
 from flink_jobs.submit import JOBS, submit
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Sections(click.Group):
+    """Lists the commands by what they are for."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        room = formatter.width - 6 - max(len(name) for name in self.commands)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(c.name), c.get_short_help_str(room)) for c in commands])
+
+
+@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option(
     "--conf",
     type=click.Path(dir_okay=False),
@@ -26,7 +38,11 @@ from flink_jobs.submit import JOBS, submit
 )
 @click.pass_context
 def samewater(context: click.Context, conf: str | None) -> None:
-    """The same orders, streamed or in batch, to the cent."""
+    """The same orders, streamed or in batch, to the cent.
+
+    Exit codes: 0 done, 1 a check found a difference, 2 a mistake or a server that is down, in one sentence. Tab
+    completion: eval "$(samewater completion bash)"
+    """
     file = conf or os.environ.get("SAMEWATER_CONF") or str(DEFAULT_FILE)
     context.obj = Settings.load(file)
     context.meta["samewater.conf"] = file
@@ -38,22 +54,44 @@ def samewater(context: click.Context, conf: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def submit_command(context: click.Context, job: str, mode: str, arguments: tuple[str, ...]) -> None:
-    """Submit JOB with `flink run`; ARGUMENTS go to the job: --topic, --from, --to, --run-id, --parallelism.
+    """Submit JOB with `flink run`.
+
+    Waits until it runs (streaming) or has ended (batch). ARGUMENTS go to the job: --topic, --from, --to, --run-id,
+    --parallelism.
 
     Example: samewater submit daily_report --mode batch --from 2025-11-11 --to 2025-11-11
     """
-    arguments = ("--mode", mode, *arguments)
-    click.echo(f"run {submit(context.obj, context.meta['samewater.conf'], job, mode, arguments)}")
+    with working(f"submitting {job} ({mode})"):
+        run = submit(context.obj, context.meta["samewater.conf"], job, mode, ("--mode", mode, *arguments))
+    click.echo(f"run {run}")
 
 
-def _add(*commands: click.Command) -> None:
-    for command in commands:
-        samewater.add_command(command)
+@samewater.command()
+@click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
+def completion(shell: str) -> None:
+    """Let the Tab key complete commands, options and run ids.
+
+    Prints what a SHELL must read.
+
+    Example, in ~/.bashrc: eval "$(samewater completion bash)"
+    """
+    kind = shell_completion.get_completion_class(shell)
+    assert kind is not None  # it is one of the choices
+    click.echo(kind(samewater, {}, "samewater", "_SAMEWATER_COMPLETE").source())
 
 
-_add(demo.demo, *stack_commands, datagen.generate, order_import.import_orders, reconcile.reconcile)
-_add(recovery.stop, recovery.resume, rebuild.rebuild, health.health)
-_add(readers.report, readers.minutes, readers.runs, readers.published, readers.publish, readers.versions)
+SECTIONS: dict[str, list[click.Command]] = {
+    "The whole story": [demo.demo],
+    "Servers": stack_commands,
+    "Orders into the log": [datagen.generate, order_import.import_orders],
+    "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
+    "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish],
+    "Trust": [reconcile.reconcile, health.health],
+    "Shell": [completion],
+}
+"""Section of the help -> its commands."""
+for _command in (command for commands in SECTIONS.values() for command in commands):
+    samewater.add_command(_command)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,14 +21,34 @@ from rich.table import Table
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Time
 
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+_JSON = "samewater.json"
+
+
+def format_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options `--format` (one of `forms`, the first by default) and `--json`, its short form; argument `form`."""
+
+    def note(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        context.meta[_JSON] = asked
+
+    def decide(context: click.Context, _: click.Parameter, form: str) -> str:
+        return "json" if context.meta[_JSON] else form
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        choice = click.option(
+            "--format",
+            "form",
+            type=click.Choice(forms),
+            default=forms[0],
+            show_default=True,
+            callback=decide,
+            help="How to print.",
+        )
+        short = click.option(
+            "--json", is_flag=True, is_eager=True, expose_value=False, callback=note, help="Short for --format json."
+        )
+        return choice(short(function))
+
+    return decorate
 
 
 def parse_day(text: str) -> str:

@@ -497,7 +497,7 @@ def generate(
     rate: tuple[str, ...],
     no_dirt: bool,
 ) -> None:
-    """Append seeded days of orders, dirty ones included, to the order log.
+    """Append seeded days of orders, with dirt.
 
     The same seed, day and rates give the same records. A topic that already reaches past the first record is refused:
     generate several days with --days, or use a new topic.

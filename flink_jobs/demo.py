@@ -66,7 +66,7 @@ def demo(
     seed: int,
     speed: str | None,
 ) -> None:
-    """Stream a day of orders, compute it in batch, and reconcile the two."""
+    """Stream a day, compute it in batch, reconcile the two."""
     if (file is None) != (mapping is None):
         raise UserError("--orders and --mapping belong together; give both or neither")
     began = time.monotonic()

@@ -16,13 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from flink_jobs.alerts import Alert, firing, load_rules
-from flink_jobs.console import people, readable, show
+from flink_jobs.console import format_option, people, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.metrics import METRICS, PREFIX, Look, Sample, Watch
 from flink_jobs.settings import Settings
 
 BETWEEN_LOOKS_S = 2.0
-FORMATS = ("table", "json", "prometheus")
 
 
 class _Exporter(Collector):
@@ -70,15 +69,21 @@ def _second_look(watch: Watch) -> Look:
 
 @click.command()
 @click.option("--topic", help="Topic of the orders. [default: that of the settings]")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@format_option("table", "json", "prometheus")
 @click.option("--serve", metavar="PORT", type=click.IntRange(1, 65535), help="Serve /metrics on this port.")
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address to serve on.")
 @click.pass_context
 def health(context: click.Context, topic: str | None, form: str, serve: int | None, listen: str) -> None:
-    """Servers, partitions, jobs and results, and what to do about what is not well.
+    """Say whether all is well, and what to do if not.
 
-    Exit code 0: all is well; 1: a rule of conf/prometheus/alerts.yaml fires. Example for Prometheus: samewater health
-    --serve 9464
+    By server, partition, job and result.
+
+    Exit code 0: all is well; 1: a rule of conf/prometheus/alerts.yaml fires.
+
+    \b
+    Examples:
+      samewater health --json
+      samewater health --serve 9464        http://127.0.0.1:9464/metrics for Prometheus
     """
     settings: Settings = context.obj
     watch = Watch(settings, topic or settings.kafka.topic)

@@ -403,7 +403,7 @@ def _rejects(rejects: Path, file: Path) -> Iterator[Any]:
 def import_orders(
     settings: Settings, file: Path, mapping_file: Path, topic: str | None, speed: str, rejects: Path | None
 ) -> None:
-    """Append the orders of a CSV file (plain or gzip) to the order log.
+    """Append the orders of a CSV file, plain or gzip.
 
     A topic that already reaches past the first order is refused: use a new one.
     """

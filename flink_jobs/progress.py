@@ -1,4 +1,4 @@
-"""How far is a long command? One progress bar on standard error; reads and writes nothing else."""
+"""How far is a long command? One line on standard error; reads and writes nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows that something is being done whose length nobody knows, and for how long. Nothing is printed when piped."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as lines:
+        lines.add_task(what)
+        yield
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from flink_jobs import runs as run_table
 from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.regions import Regions
+from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table
 
@@ -168,14 +169,17 @@ def province_code(names: Regions, text: str) -> str:
 @click.option("--day", required=True, help="Business day, YYYY-MM-DD.")
 @click.option("--level", type=click.Choice(LEVELS), default="province", show_default=True)
 @click.option("--as-of", help="Newest version not after this: HH:MM of the day, or YYYY-MM-DDTHH:MM.")
-@click.option("--run", "run_id", help="Read this run, published or not.")
+@click.option("--run", "run_id", metavar="RUN", type=RUN_ID, help="Read this run, published or not.")
 @click.option("--from-hdfs", is_flag=True, help="Read the Parquet files in place of HBase.")
-@format_option
+@format_option("table", "json", "csv")
 @click.pass_obj
 def report(
     settings: Settings, day: str, level: str, as_of: str | None, run_id: str | None, from_hdfs: bool, form: str
 ) -> None:
-    """Orders, amount and users of a day, by country, province or city."""
+    """A day's orders, amount and users, by region.
+
+    Example: samewater report --day 2025-11-11 --level city --as-of 15:00
+    """
     day = parse_day(day)
     until = None if as_of is None else parse_time(as_of, day, settings.time)
     found = read_report(settings, day, run_id, until, from_hdfs)
@@ -205,11 +209,20 @@ def _end(settings: Settings, day: str) -> int:
 @click.command()
 @click.option("--day", required=True, help="Business day, YYYY-MM-DD.")
 @click.option("--province", default=ALL, show_default=True, help="Code or name of a province; ALL for the country.")
-@click.option("--run", "run_id", help="Read this run of realtime_dashboard in place of the current one.")
-@format_option
+@click.option(
+    "--run",
+    "run_id",
+    metavar="RUN",
+    type=RUN_ID,
+    help="Read this run of realtime_dashboard in place of the current one.",
+)
+@format_option("table", "json", "csv")
 @click.pass_obj
 def minutes(settings: Settings, day: str, province: str, run_id: str | None, form: str) -> None:
-    """Orders and amount of a day, minute by minute, as the live dashboard has them."""
+    """A day minute by minute, as the dashboard has it.
+
+    Example: samewater minutes --day 2025-11-11 --province Beijing --format csv
+    """
     day = parse_day(day)
     code = province_code(regions.load(settings.regions_file()), province)
     client = stores.redis(settings)
@@ -233,7 +246,7 @@ def minutes(settings: Settings, day: str, province: str, run_id: str | None, for
 @click.command()
 @click.option("--job", help="Only runs of this job.")
 @click.option("--mode", type=click.Choice(sorted(stores.FAMILIES)), help="Only runs of this mode.")
-@format_option
+@format_option("table", "json", "csv")
 @click.pass_obj
 def runs(settings: Settings, job: str | None, mode: str | None, form: str) -> None:
     """The runs that are registered, the newest first.
@@ -266,11 +279,16 @@ def _flink_states(settings: Settings, noted_running: list[run_table.Run]) -> dic
 
 @click.command()
 @click.option("--day", required=True, help="Business day, YYYY-MM-DD.")
-@click.option("--run", "run_id", help="Only this run.")
-@format_option
+@click.option("--run", "run_id", metavar="RUN", type=RUN_ID, help="Only this run.")
+@format_option("table", "json", "csv")
 @click.pass_obj
 def versions(settings: Settings, day: str, run_id: str | None, form: str) -> None:
-    """The marked versions of a day, by run: what --as-of can choose from."""
+    """The marked versions of a day, by run.
+
+    What --as-of can choose from.
+
+    Example: samewater versions --day 2025-11-11
+    """
     day = parse_day(day)
     with stores.hbase(settings) as connection:
         chosen = [run_id] if run_id is not None else run_table.runs_of_day(connection, day)
@@ -286,10 +304,10 @@ def versions(settings: Settings, day: str, run_id: str | None, form: str) -> Non
 
 
 @click.command()
-@format_option
+@format_option("table", "json", "csv")
 @click.pass_obj
 def published(settings: Settings, form: str) -> None:
-    """What readers see: the published run of each report and day."""
+    """The published run of each report and day."""
     with stores.hbase(settings) as connection:
         found = list(run_table.list_published(connection))
     columns = ["report", "day", "run_id", "mode", "version", "rows", "who", "at", "previous"]
@@ -308,13 +326,16 @@ def _published_row(
 
 
 @click.command()
-@click.argument("run_id")
+@click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.option("--day", help="Business day of a report; a run of the dashboard needs none.")
 @click.option("--instead-of", metavar="RUN", help="Only if this run is the published one.")
 @click.option("--anyway", is_flag=True, help="Even a dashboard run that is behind the one on the screen.")
 @click.pass_obj
 def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | None, anyway: bool) -> None:
-    """Let readers see this run; to undo, publish the previous one."""
+    """Let readers see a run; to undo, publish the one before.
+
+    Example: samewater publish RUN --day 2025-11-11 --instead-of OTHER_RUN
+    """
     with stores.hbase(settings) as connection:
         run = run_table.get(connection, run_id)
         if run.job != run_table.DASHBOARD and day is None:

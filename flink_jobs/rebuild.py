@@ -22,7 +22,8 @@ from flink_jobs.console import parse_day, readable
 from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import living_jobs
 from flink_jobs.log_reader import closed_until, open_log
-from flink_jobs.progress import progress_bar
+from flink_jobs.progress import progress_bar, working
+from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.submit import submit
 from udfs.redis_sink import RedisSink, RedisTarget
@@ -96,7 +97,8 @@ def rebuild_run(
         raise UserError(f"run {run.run_id} has no record for these days; it counts {first} and later")
     _remove_left(settings, client)
     days = ("--from", str(first), "--to", str(last))
-    batch = submit(settings, conf, runs.DASHBOARD, "batch", ("--mode", "batch", *days, "--like", run.run_id))
+    with working(f"counting the minutes of {first} to {last} in batch"):
+        batch = submit(settings, conf, runs.DASHBOARD, "batch", ("--mode", "batch", *days, "--like", run.run_id))
     minutes, removed = _move(settings, client, batch, run.run_id, first, last, until)
     with stores.hbase(settings) as connection:
         runs.sync(connection, client, settings)
@@ -182,12 +184,14 @@ def _remove_keys(settings: Settings, client: redis_client.Redis, run_id: str) ->
 
 
 @click.command()
-@click.option("--run", "run_id", help="Rebuild this dashboard run. [default: the published one]")
+@click.option(
+    "--run", "run_id", metavar="RUN", type=RUN_ID, help="Rebuild this dashboard run. [default: the published one]"
+)
 @click.option("--from", "from_day", help="First business day. [default: the first that the run counts]")
 @click.option("--to", "to_day", help="Last business day. [default: the newest in the log]")
 @click.pass_context
 def rebuild(context: click.Context, run_id: str | None, from_day: str | None, to_day: str | None) -> None:
-    """Bring back the live dashboard's minutes when Redis has lost them, from the order log.
+    """Bring lost minutes back into Redis, from the order log.
 
     The dashboard goes on meanwhile. Example: samewater rebuild --from 2026-11-11
     """

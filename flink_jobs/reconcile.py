@@ -57,7 +57,7 @@ from flink_jobs.checks import (
     verdict_sums,
     verdict_table,
 )
-from flink_jobs.console import parse_days, people, readable
+from flink_jobs.console import format_option, parse_days, people, readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import open_log, reached
 from flink_jobs.order_log import topic_max_ingest
@@ -472,7 +472,7 @@ def reconcile_days(
 @click.option(
     "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The generator's ledger, one witness more."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, every differing row included.")
+@format_option("table", "json")
 @click.pass_context
 def reconcile(
     context: click.Context,
@@ -483,9 +483,14 @@ def reconcile(
     batch: str | None,
     dashboard: str | None,
     ledger: Path | None,
-    as_json: bool,
+    form: str,
 ) -> None:
-    """Check that stream, batch, dashboard and files equal the log; exit 1 if anything differs."""
+    """Check that stream, batch, screen and files equal the log.
+
+    Exit code 1 if anything differs. With --json every differing row is told.
+
+    Example: samewater reconcile --from 2025-11-11 --to 2025-11-12
+    """
     settings: Settings = context.obj
     from_day, to_day = parse_days(first, last)
     chosen = Chosen(streaming, batch, dashboard)
@@ -493,7 +498,7 @@ def reconcile(
     log = topic or settings.kafka.topic
     with progress_bar("reconcile", days, "days") as advance:
         result = reconcile_days(settings, from_day, to_day, log, chosen, ledger, lambda: advance(1))
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(as_dict(result), ensure_ascii=False, indent=2))
     else:
         print_result(settings, result)

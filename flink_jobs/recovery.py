@@ -22,6 +22,8 @@ import fsspec
 
 from flink_jobs import flink_rest, runs, stores
 from flink_jobs.errors import UserError
+from flink_jobs.progress import working
+from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.submit import resubmit
 
@@ -141,32 +143,36 @@ def _modified(info: dict[str, int]) -> dt.datetime:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.pass_obj
 def stop(settings: Settings, run_id: str) -> None:
-    """Stop a streaming run with a savepoint, from which `resume` goes on.
+    """Stop a streaming run with a savepoint.
+
+    `resume` goes on from there; open days stay open.
 
     Example: samewater stop daily_report-streaming-20261111T080000-1a2b3c
     """
-    stopped = stop_run(settings, run_id)
+    with working(f"stopping {run_id} with a savepoint"):
+        stopped = stop_run(settings, run_id)
     click.echo(f"run {run_id} is stopped; its state is in {stopped.savepoint}")
     if stopped.removed:
         click.echo(f"{stopped.removed} files that attempts before it had left unfinished were removed")
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.option("--savepoint", metavar="PATH", help="Go back to this one. [default: the last, else the last checkpoint]")
 @click.pass_context
 def resume(context: click.Context, run_id: str, savepoint: str | None) -> None:
-    """Go on with a streaming run that was stopped, failed or was cancelled.
+    """Go on with a streaming run.
 
-    It goes on as it was submitted, with the SQL and the functions of then. Rows that an older savepoint makes it write
-    again replace the same rows.
+    One that was stopped, has failed, or was cancelled by hand. It goes on as it was submitted, with the SQL and the
+    functions of then. Rows that an older savepoint makes it write again replace the same rows.
 
     Example: samewater resume daily_report-streaming-20261111T080000-1a2b3c
     """
-    state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint)
+    with working(f"resuming {run_id}"):
+        state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint)
     if state is None:
         click.echo(f"run {run_id} had no complete checkpoint and begins again, at the offsets it was given")
     else:

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from flink_jobs.console import format_option
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 from flink_jobs.stack import cgroup, control, processes
@@ -43,7 +44,10 @@ def up(name: str | None) -> None:
 @_instance_option
 @click.option("--purge", is_flag=True, help="remove the instance's folder too: all its data and logs")
 def down(server: str | None, name: str | None, purge: bool) -> None:
-    """Stop the servers, so that no process of the instance is left; or one SERVER alone."""
+    """Stop the servers, or one SERVER alone.
+
+    No process of the instance is left. Example: samewater down --purge
+    """
     if server is None:
         control.down(_instance(name), click.echo, purge)
     elif purge:
@@ -54,14 +58,14 @@ def down(server: str | None, name: str | None, purge: bool) -> None:
 
 @click.command()
 @_instance_option
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-def status(name: str | None, as_json: bool) -> None:
-    """Show what each server does, and how much memory it takes."""
+@format_option("table", "json")
+def status(name: str | None, form: str) -> None:
+    """What each server does, and its memory."""
     instance = _instance(name)
     rows = control.status(instance)
     total = sum(row.rss_mb for row in rows)
     orphans = [p.pid for p in processes.find_orphans(instance.folder, control.supervisord_pid(instance))]
-    if as_json:
+    if form == "json":
         servers = [asdict(row) for row in rows]
         click.echo(json.dumps({"instance": instance.name, "servers": servers, "rss_mb": total, "orphans": orphans}))
         return

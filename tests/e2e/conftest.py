@@ -60,7 +60,7 @@ class Local:
         return done.stdout + done.stderr
 
     def run(
-        self, *arguments: str, code: int | None, root: Path = ROOT, conf: Path | None = None
+        self, *arguments: str, code: int | None = 0, root: Path = ROOT, conf: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """As `samewater`; returns the ended process."""
         environment = {**os.environ, "PYTHONPATH": str(root), "SAMEWATER_HOME": str(home().resolve())}
