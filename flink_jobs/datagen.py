@@ -501,6 +501,8 @@ def generate(
 
     The same seed, day and rates give the same records. A topic that already reaches past the first record is refused:
     generate several days with --days, or use a new topic.
+
+    Example: samewater generate --day 2025-11-11 --days 2 --speed 60x --topic trial
     """
     if no_dirt and rate:
         raise UserError("--rate and --no-dirt contradict each other; give one of them")

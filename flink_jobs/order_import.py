@@ -406,6 +406,8 @@ def import_orders(
     """Append the orders of a CSV file, plain or gzip.
 
     A topic that already reaches past the first order is refused: use a new one.
+
+    Example: samewater import retail.csv.gz --mapping conf/import/online_retail.toml --topic retail
     """
     pace = order_log.parse_speed(speed)
     name = topic or settings.kafka.topic
