@@ -21,7 +21,7 @@ from flink_jobs import daily_report, flink_rest, job, realtime_dashboard, runs, 
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
 from flink_jobs.settings import Settings
-from flink_jobs.sql_files import CLIENT
+from flink_jobs.sql_files import CLIENT, SQL
 from flink_jobs.submit import package, refuse_without_slots
 
 _JOBS = {"dashboard": (runs.DASHBOARD, realtime_dashboard, "MINUTE"), "report": (runs.REPORT, daily_report, "HOUR")}
@@ -29,7 +29,7 @@ _JOBS = {"dashboard": (runs.DASHBOARD, realtime_dashboard, "MINUTE"), "report": 
 SCRIPTS = (*_JOBS, "questions")
 # The batch mode waits for a job's end; in streaming there is none.
 _WAIT = {"batch": {"table.dml-sync": "true"}, "streaming": {}}
-_TABLES = {"sql-client.execution.result-mode": "tableau"}
+_TABLES = {"sql-client.execution.result-mode": "tableau", "table.display.max-column-width": "200"}
 
 
 def script(prepared: job.Prepared, name: str, sinks: tuple[str, ...] = ()) -> str:
@@ -57,7 +57,7 @@ def run_script(settings: Settings, cluster: str, text: str) -> str:
         command = [str(stack.sql_client()), "-pyfs", str(package()), "-f", str(file)]
         done = subprocess.run(
             [*command, *_address(settings, cluster)],
-            env=stack.flink_env(settings, cluster),
+            env=_environment(settings, cluster),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -69,6 +69,23 @@ def run_script(settings: Settings, cluster: str, text: str) -> str:
         said = failed[0].splitlines() if failed else output.strip().splitlines()[-5:]
         raise UserError(f"the SQL client could not run the script: {' '.join(line.strip() for line in said)[:600]}")
     return output
+
+
+def answers(output: str) -> str:
+    """What the client answered to the questions of `questions.sql`: each question with its table, without the echo."""
+    text = (SQL / CLIENT / "questions.sql").read_text(encoding="utf-8")
+    questions = re.findall(r"((?:^-- .*\n)+)(?=SELECT )", text, re.MULTILINE)
+    tables = re.findall(r"(\+-[-+]*\n(?:\|.*\n|\+-[-+]*\n)+)[0-9]+ rows? in set|^(Empty set)", output, re.MULTILINE)
+    told = [
+        f"{question.replace('-- ', '').strip()}\n{(table or empty).rstrip()}\n"
+        for question, (table, empty) in zip(questions, tables, strict=True)
+    ]
+    return "\n".join(told)
+
+
+def _environment(settings: Settings, cluster: str) -> dict[str, str]:
+    # The client reads a script in the encoding of the locale, and our files are UTF-8.
+    return stack.flink_env(settings, cluster) | {"LC_ALL": "C.UTF-8"}
 
 
 def _address(settings: Settings, cluster: str) -> list[str]:
@@ -151,7 +168,7 @@ def sql(
         _open(settings, script(prepared, "tables"))
     with working("asking in batch"):
         said = run_script(settings, "batch", script(prepared, "questions"))
-    click.echo(said)
+    click.echo(answers(said), nl=False)
 
 
 def _open(settings: Settings, text: str) -> None:
@@ -159,4 +176,4 @@ def _open(settings: Settings, text: str) -> None:
     file = Path(tempfile.gettempdir()) / f"samewater-{os.getpid()}.sql"
     file.write_text(text, encoding="utf-8")
     command = [str(stack.sql_client()), "-i", str(file), *_address(settings, "batch")]
-    os.execve(command[0], command, stack.flink_env(settings, "batch"))
+    os.execve(command[0], command, _environment(settings, "batch"))
