@@ -63,8 +63,8 @@ def run_script(settings: Settings, cluster: str, text: str) -> str:
             text=True,
         )
     output = done.stdout + done.stderr
-    # The client says so on a line of its own, gives the first cause behind it, and goes on with exit code 0.
-    failed = re.search(r"^\[ERROR\] .*(?:\n(?!\n|Flink SQL>).*)*", output, re.MULTILINE)
+    # The client says so behind the statement, with the cause, and ends with exit code 0.
+    failed = re.search(r"\[ERROR\] .*(?:\n(?!\n|Flink SQL>).*)*", output)
     if failed or done.returncode != 0:
         said = failed[0].splitlines() if failed else output.strip().splitlines()[-5:]
         raise UserError(f"the SQL client could not run the script: {' '.join(line.strip() for line in said)[:600]}")
@@ -106,17 +106,18 @@ def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     with job.attempt(settings, run.run_id, run.mode) as started:
         if request.mode == "batch":
             daily_report.clear_files(settings, run.run_id)
-        output = run_script(settings, cluster, text)
-        found = re.findall(r"^Job ID: ([0-9a-f]{32})$", output, re.MULTILINE)
-        if not found:
-            raise UserError(f"the SQL client started no job: {output.strip()[-400:]}")
-        started(found[-1])
+        run_script(settings, cluster, text)
+        # The client tells the id of a job only where it does not wait for its end.
+        flink_job = next((j["jid"] for j in flink_rest.jobs(settings, cluster) if j["name"] == run.run_id), None)
+        if flink_job is None:
+            raise UserError(f"the SQL client started no job; see its log among those of the cluster `{cluster}`")
+        started(flink_job)
         if request.mode == "batch":
             assert request.from_day is not None and request.to_day is not None
             daily_report.mark_empty_days(settings, run, request.from_day, request.to_day, provisional)
             job.note(settings, run.run_id, "provisional" if provisional else "finished")
     if request.mode == "streaming":
-        flink_rest.await_running(settings, cluster, found[-1])
+        flink_rest.await_running(settings, cluster, flink_job)
         if name == "dashboard":
             realtime_dashboard.publish(settings, run)
     return run.run_id
