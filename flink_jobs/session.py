@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
+from pyflink.table import CompiledPlan, EnvironmentSettings, StatementSet, TableEnvironment
 
 from flink_jobs import compiled, job, runs
 from flink_jobs.compiled import CompiledJob
@@ -57,14 +57,14 @@ class Session:
             statements.add_insert_sql(self.files.sql(name))
         return statements
 
-    def compiled(self, run_id: str, statements: StatementSet) -> CompiledJob:
-        """Plan the statements now, as the run is to work from now on."""
+    def compiled(self, run_id: str, plan: CompiledPlan) -> CompiledJob:
+        """A plan with all that it does not hold itself."""
         return CompiledJob(
             run_id=run_id,
             options=self.options,
             tables=self.table_definitions,
             sinks=self.sinks,
-            plan=statements.compile_plan().as_json_string(),
+            plan=plan.as_json_string(),
         )
 
 
@@ -79,13 +79,14 @@ def start(prepared: job.Prepared, sinks: Iterable[str]) -> Session:
 def launch(settings: Settings, session: Session, run: runs.Run, statements: StatementSet) -> None:
     """Start a streaming run, and keep what it needs to go on after a stop."""
     with job.attempt(settings, run.run_id, run.mode) as started:
-        kept = session.compiled(run.run_id, statements)
-        compiled.keep(settings, kept)
-        started(execute(kept))
+        # What runs is the compiled plan, so that its operators have the ids that the kept one will have.
+        plan = statements.compile_plan()
+        compiled.keep(settings, session.compiled(run.run_id, plan))
+        started(str(plan.execute().get_job_client().get_job_id()))
 
 
 def execute(kept: CompiledJob) -> str:
-    """Start a compiled job on the cluster that `flink run` names; returns the id of the Flink job."""
+    """Start a kept job on the cluster that `flink run` names; returns the id of the Flink job."""
     tables = _environment("streaming", kept.options)
     for statement in kept.tables:
         tables.execute_sql(statement)
