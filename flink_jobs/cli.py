@@ -12,7 +12,7 @@ import sys
 import click
 from click import shell_completion
 
-from flink_jobs import datagen, demo, health, order_import, readers, rebuild, reconcile, recovery, sql_client
+from flink_jobs import config, datagen, demo, health, order_import, readers, rebuild, reconcile, recovery, sql_client
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
 from flink_jobs.settings import DEFAULT_FILE, Settings
@@ -83,6 +83,7 @@ def completion(shell: str) -> None:
 SECTIONS: dict[str, list[click.Command]] = {
     "The whole story": [demo.demo],
     "Servers": stack_commands,
+    "Settings": [config.config],
     "Orders into the log": [datagen.generate, order_import.import_orders],
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
     "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish],

@@ -36,7 +36,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from flink_jobs.errors import UserError
-from flink_jobs.toml_lines import Key, key_lines
+from flink_jobs.toml_lines import Key, key_lines, repeated_key
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "conf" / "samewater.toml"
@@ -405,7 +405,8 @@ def read_settings(path: str | os.PathLike[str] | None = None) -> SettingsFile:
         line = content.count(b"\n", 0, bad.start) + 1
         raise UserError(f"settings file {name} is not UTF-8\n{name}:{line}: save the file as UTF-8") from bad
     except (ValueError, RecursionError) as bad:
-        raise UserError(f"settings file {name} is not TOML\n{name}:{_line_of(bad, text)}: {_syntax(bad)}") from bad
+        line, what = _syntax(bad, text)
+        raise UserError(f"settings file {name} is not TOML\n{name}:{line}: {what}") from bad
     lines = key_lines(text)
     try:
         return SettingsFile(name, Settings.model_validate(values), lines)
@@ -431,17 +432,15 @@ def unit_of(field: FieldInfo) -> str:
     return next((part.name for part in field.metadata if isinstance(part, Unit)), "")
 
 
-def _line_of(bad: Exception, text: str) -> int:
+def _syntax(bad: Exception, text: str) -> tuple[int, str]:
+    """Line of what the parser complains of, and what to do."""
     told = re.search(r"at line ([0-9]+), column", str(bad))
-    return int(told[1]) if told else text.rstrip("\n").count("\n") + 1
-
-
-def _syntax(bad: Exception) -> str:
-    """What the parser says, and what to do."""
-    text = re.sub(r" \(at .*\)$", "", str(bad))
-    if text.startswith(("Cannot overwrite", "Cannot declare")):
-        return f"{text}: it stands in the file already; remove one of the two"
-    return f"{text}; correct that line"
+    line = int(told[1]) if told else text.rstrip("\n").count("\n") + 1
+    what = re.sub(r" \(at .*\)$", "", str(bad))
+    if what.startswith("Cannot "):
+        line, key, first = repeated_key(text, line)
+        return line, f"{_dotted(key)}: stands in line {first} already; remove one of the two"
+    return line, f"{what}; correct that line"
 
 
 # ---------------------------------------------------------------- a mistake in words

@@ -22,18 +22,39 @@ def key_lines(text: str) -> dict[Key, int]:
     arrays are not told apart.
     """
     lines: dict[Key, int] = {}
-    table: Key = ()
-    for line, statement, values in _statements(text):
-        paths = list(_paths(values))
-        if statement.startswith("["):
-            table = paths[-1]
-            lines[table] = line  # its own header is a better place than a longer name before it
-            paths.pop()
-        else:
-            paths = [(*table, *path) for path in paths]
+    for line, header, paths in _keys(text):
+        if header:
+            lines[paths.pop()] = line  # a table's own header is a better place than a longer name before it
         for path in paths:
             lines.setdefault(path, line)
     return lines
+
+
+def repeated_key(text: str, near: int) -> tuple[int, Key, int]:
+    """What the parser calls a second declaration: the line where its statement begins, the key, its first line.
+
+    `near`: a line of that statement, from 1.
+    """
+    first: dict[Key, int] = {}
+    line, paths = near, list[Key]()
+    for begin, _, named in _keys(text):
+        if begin > near:
+            break
+        first = {**dict.fromkeys(paths, line), **first}
+        line, paths = begin, named
+    key = next((path for path in reversed(paths) if path in first), ())
+    return line, key, first.get(key, line)
+
+
+def _keys(text: str) -> Iterator[tuple[int, bool, list[Key]]]:
+    """Each statement: its line, whether it is the header of a table, and the keys that it names, the table's last."""
+    table: Key = ()
+    for line, statement, values in _statements(text):
+        paths = list(_paths(values))
+        header = statement.startswith("[")
+        if header:
+            table = paths[-1]
+        yield line, header, paths if header else [(*table, *path) for path in paths]
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
