@@ -149,6 +149,7 @@ def prepare(
                 "redis.port": settings.redis.port,
                 "redis.db": settings.redis.db,
                 "redis.prefix": settings.redis.prefix,
+                "redis.changes_kept": settings.redis.changes_kept,
                 "submitted_by": runs.submitter(),
                 "provisional": "yes" if provisional else "no",
                 "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
@@ -193,7 +194,7 @@ def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
     return {
         "execution.checkpointing.dir": settings.hdfs.uri + stores.checkpoints_folder(settings, run_id),
         "execution.checkpointing.savepoint-dir": settings.hdfs.uri + stores.savepoints_folder(settings, run_id),
-        "execution.checkpointing.interval": "10 s",
+        "execution.checkpointing.interval": f"{settings.flink.checkpoint_interval_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         # A job that failed or was cancelled by hand can go on (`samewater resume`).
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",

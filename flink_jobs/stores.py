@@ -39,12 +39,11 @@ from thriftpy2.thrift import TApplicationException
 from thriftpy2.transport import TTransportException
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import Settings
+from flink_jobs.settings import VERSIONS_KEPT, Settings
 
 ALL = "ALL"
 FAMILIES = {"streaming": "s", "batch": "b"}
 DATASETS = ("daily_sales", "rejected")
-VERSIONS = 200
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
 
@@ -52,11 +51,11 @@ _YUAN = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]{2}")
 _NOTHING = {"final": "1", "orders": "0", "cents": "0"}
 
 TABLES: Mapping[str, Mapping[str, int]] = {
-    "daily_sales": {"s": VERSIONS, "b": VERSIONS},
-    "verdicts": {"s": VERSIONS, "b": VERSIONS},
+    "daily_sales": {"s": VERSIONS_KEPT, "b": VERSIONS_KEPT},
+    "verdicts": {"s": VERSIONS_KEPT, "b": VERSIONS_KEPT},
     "versions": {"m": 1},
     "runs": {"r": 3},
-    "published": {"p": VERSIONS},
+    "published": {"p": VERSIONS_KEPT},
 }
 """Table -> family -> how many versions of a cell are kept (a streaming day has 24)."""
 _FOREVER = 2**31 - 1  # HBase's time-to-live of a cell that never expires

@@ -114,7 +114,8 @@ class _RedisFunction(ScalarFunction):  # type: ignore[misc]
                 prefix=_parameter(function_context, "redis.prefix"),
                 run_id=_parameter(function_context, "run_id"),
                 zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
-            )
+            ),
+            changes_kept=int(_parameter(function_context, "redis.changes_kept")),
         )
 
     def is_deterministic(self) -> bool:

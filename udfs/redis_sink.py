@@ -19,7 +19,6 @@ from redis.retry import Retry
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 SCRIPT = Path(__file__).with_name("minutes.lua")
-CHANGES_KEPT = 100_000
 RETRY_S = 10.0
 _PROGRESS = """
 local old = redis.call('HGET', KEYS[1], 'final_until')
@@ -47,8 +46,8 @@ class RedisSink:
     visibly and restarts from its checkpoint. Nothing is skipped.
     """
 
-    def __init__(self, target: RedisTarget, changes_kept: int = CHANGES_KEPT) -> None:
-        """`changes_kept`: how long the stream of changes may grow; 0: write no change."""
+    def __init__(self, target: RedisTarget, changes_kept: int) -> None:
+        """`changes_kept`: about how many changes the stream of changes may hold; 0: write no change."""
         self.target = target
         self._changes_kept = changes_kept
         self._client = redis.Redis(

@@ -208,17 +208,21 @@ def _write_settings(name: str, base: int) -> None:
     file = settings_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")
-    unfinished.write_text(f"# Made by `samewater up --instance {name}`.\n" + to_toml(values))
+    unfinished.write_text(f"# Made by `samewater up --instance {name}`.\n" + to_toml(values), encoding="utf-8")
     unfinished.rename(file)
 
 
 def to_toml(values: Mapping[str, object], path: str = "") -> str:
     """TOML of nested tables of strings and numbers (all that `Settings` holds)."""
     plain = {k: v for k, v in values.items() if not isinstance(v, Mapping)}
-    # A JSON string or number is also a TOML one.
-    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
+    lines = "".join(f"{key} = {_toml_value(value)}\n" for key, value in plain.items())
     text = f"\n[{path}]\n{lines}" if path and plain else lines
     for key, value in values.items():
         if isinstance(value, Mapping):
             text += to_toml(value, f"{path}.{key}" if path else key)
     return text
+
+
+def _toml_value(value: object) -> str:
+    # A JSON string or number is also a TOML one, but for two: JSON may escape 𝄞 as a pair, and leaves DEL as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

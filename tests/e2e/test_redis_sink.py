@@ -14,7 +14,8 @@ DAY, MINUTE = "2025-11-11", 1762790400000
 @pytest.fixture
 def sink(local: Local, request: pytest.FixtureRequest) -> RedisSink:
     redis = local.settings.redis
-    return RedisSink(RedisTarget(redis.host, redis.port, redis.db, redis.prefix, request.node.name, 8 * 3_600_000))
+    target = RedisTarget(redis.host, redis.port, redis.db, redis.prefix, request.node.name, 8 * 3_600_000)
+    return RedisSink(target, redis.changes_kept)
 
 
 def shown(local: Local, run: str) -> tuple[dict, dict]:
