@@ -400,14 +400,13 @@ def read_settings(path: str | os.PathLike[str] | None = None) -> SettingsFile:
         ) from unread
     try:
         text = content.decode("utf-8-sig")
-        values = tomllib.loads(text)
+        values, lines = tomllib.loads(text), key_lines(text)
     except UnicodeDecodeError as bad:
         line = content.count(b"\n", 0, bad.start) + 1
         raise UserError(f"settings file {name} is not UTF-8\n{name}:{line}: save the file as UTF-8") from bad
     except (ValueError, RecursionError) as bad:
         line, what = _syntax(bad, text)
         raise UserError(f"settings file {name} is not TOML\n{name}:{line}: {what}") from bad
-    lines = key_lines(text)
     try:
         return SettingsFile(name, Settings.model_validate(values), lines)
     except ValidationError as bad:
@@ -434,6 +433,8 @@ def unit_of(field: FieldInfo) -> str:
 
 def _syntax(bad: Exception, text: str) -> tuple[int, str]:
     """Line of what the parser complains of, and what to do."""
+    if isinstance(bad, RecursionError):
+        return 1, "some key or value is nested too deeply for a settings file; remove it"
     told = re.search(r"at line ([0-9]+), column", str(bad))
     line = int(told[1]) if told else text.rstrip("\n").count("\n") + 1
     what = re.sub(r" \(at .*\)$", "", str(bad))

@@ -49,7 +49,7 @@ class RedisSink:
     def __init__(self, target: RedisTarget, changes_kept: int) -> None:
         """`changes_kept`: about how many changes the stream of changes may hold; 0: write no change."""
         self.target = target
-        self._changes_kept = changes_kept
+        self.changes_kept = changes_kept
         self._client = redis.Redis(
             host=target.host,
             port=target.port,
@@ -74,7 +74,7 @@ class RedisSink:
         """Write minutes (start, epoch ms) of provinces (`ALL`: the country). Returns how many were not outdated."""
         keys = [self._key("days"), self._key("changes")]
         places: dict[str, int] = {}
-        values: list[str | int] = [self._changes_kept]
+        values: list[str | int] = [self.changes_kept]
         for minute, province, count, amount in zip(minutes, provinces, orders, cents, strict=True):
             local = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=int(minute) + self.target.zone_offset_ms)
             day = local.date().isoformat()

@@ -23,6 +23,7 @@ from flink_jobs.session import interval
 from flink_jobs.settings import DEFAULT_FILE, FIXED, ROOT, Settings, read_settings, settings_fields
 from flink_jobs.stack import to_toml
 from flink_jobs.toml_lines import key_lines, repeated_key
+from udfs.functions import PREFIX, PutMinute
 
 LEAST = """\
 [time]
@@ -248,7 +249,8 @@ def test_a_value_in_place_of_a_section_is_told(write: Write) -> None:
         (b"[time]\nfuture_ms = 1\n\nfuture_ms = '''\n'''\n", "4: time.future_ms: stands in line 2 already"),
         (b"[redis]\nport = 1\n[time]\n[redis]\n", "4: redis: stands in line 1 already"),
         (b"# a\n# \xff\n", "2: save the file as UTF-8"),
-        (b"a = " + b"[" * 100_000, "1: "),
+        (b"a = " + b"[" * 100_000, "1: some key or value is nested too deeply"),
+        (b"a" + b".a" * 10_000 + b" = 1", "1: some key or value is nested too deeply"),
         (b"\na = " + b"1" * 5_000, "2: "),
     ],
 )
@@ -483,6 +485,25 @@ def test_no_setting_is_named_like_what_is_fixed() -> None:
     names = {part for key, _ in settings_fields() for part in key}
     assert len(names) > 20
     assert [name for name in names for fixed in FIXED if fixed.pattern.search(name)] == []
+
+
+class Parameters:
+    """What a worker sees of a job: its parameters, all text."""
+
+    def __init__(self, **values: object) -> None:
+        self.values = {PREFIX + name.replace("__", "."): str(value) for name, value in values.items()}
+
+    def get_job_parameter(self, key: str, default: str | None) -> str | None:
+        return self.values.get(key, default)
+
+
+def test_the_kept_changes_reach_the_workers_and_are_not_guessed() -> None:
+    place = {"redis__host": "h", "redis__port": 1, "redis__db": 0, "redis__prefix": "p", "run_id": "r"}
+    put: Any = PutMinute(final=True)
+    put.open(Parameters(**place, zone_offset_ms=0, redis__changes_kept=7))
+    assert put.sink.changes_kept == 7
+    with pytest.raises(ValueError, match=r"redis\.changes_kept is not set"):
+        put.open(Parameters(**place, zone_offset_ms=0))
 
 
 def test_written_settings_hold_names_of_any_script() -> None:
