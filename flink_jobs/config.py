@@ -20,14 +20,20 @@ COLUMNS = ("setting", "value", "unit", "from", "meaning")
 
 @click.group()
 def config() -> None:
-    """Show and check the settings."""
+    """Show and check the settings.
+
+    Example: samewater --conf mine.toml config check
+    """
 
 
 @config.command("show")
-@format_option
+@format_option("table", "json", "csv")
 @click.pass_context
 def show_command(context: click.Context, form: str) -> None:
-    """Print each setting with its value, unit, FILE:LINE or `default`, and what it means; then what is fixed."""
+    """Print each setting, where it comes from, and what it means.
+
+    With value, unit, and FILE:LINE or `default`; then what is fixed.
+    """
     file = read_settings(context.meta["samewater.conf"])
     show(form, COLUMNS, setting_rows(file), {"file": file.name})
 
@@ -35,7 +41,10 @@ def show_command(context: click.Context, form: str) -> None:
 @config.command("check")
 @click.pass_context
 def check_command(context: click.Context) -> None:
-    """Check the settings file and its regions file: OK, or all mistakes with their lines and exit code 2."""
+    """Check the settings file and its regions file.
+
+    Prints OK, or all mistakes with their lines; then the exit code is 2.
+    """
     file = read_settings(context.meta["samewater.conf"])
     regions.load(file.settings.regions_file())
     click.echo(f"OK: {file.name}")

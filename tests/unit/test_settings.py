@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from flink_jobs import cli, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import SLACK_MS
-from flink_jobs.session import interval
 from flink_jobs.settings import DEFAULT_FILE, FIXED, ROOT, Settings, read_settings, settings_fields
+from flink_jobs.sql_files import interval
 from flink_jobs.stack import to_toml
 from flink_jobs.toml_lines import key_lines, repeated_key
 from udfs.functions import PREFIX, PutMinute
