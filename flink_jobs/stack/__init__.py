@@ -1,7 +1,7 @@
 """The local stack: real servers as plain processes, watched by supervisord.
 
 `instance` says where it stands, `servers` what it consists of, `ready` when it is of use; `control` starts and
-stops it.
+stops it. `container` starts one server alone, in a container of its own.
 """
 
 from flink_jobs.stack.cli import stack_commands

@@ -78,10 +78,14 @@ def is_free(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Instance:
-    """A local instance: `settings` say what clients see, `folder` holds everything it writes."""
+    """A local instance: `settings` say what clients see, `folder` holds everything it writes.
+
+    `contained`: each server runs in a container of its own, which has the server's name.
+    """
 
     settings: Settings
     folder: Path
+    contained: bool = False
 
     @property
     def name(self) -> str:
@@ -101,6 +105,10 @@ class Instance:
             "realtime-rest": port_of(s.flink.realtime.rest),
             "batch-rest": port_of(s.flink.batch.rest),
         }
+
+    def host(self, server: str) -> str:
+        """Where a server listens and is found."""
+        return server if self.contained else "127.0.0.1"
 
     @property
     def key(self) -> str:

@@ -86,25 +86,25 @@ def datanode(settings: Settings) -> None:
         raise NotReady(f"wrote {text!r} and read {read.content!r}")
 
 
-def hbase_master(port: int) -> None:
+def hbase_master(address: str) -> None:
     """HBase's master is the active one and has finished its start."""
-    beans = _get(f"http://127.0.0.1:{port}/jmx?qry=Hadoop:service=HBase,name=Master,sub=Server")["beans"]
+    beans = _get(f"http://{address}/jmx?qry=Hadoop:service=HBase,name=Master,sub=Server")["beans"]
     if not beans or beans[0].get("tag.isActiveMaster") != "true":
         raise NotReady("the master is not active")
     if beans[0].get("masterFinishedInitializationTime", 0) <= 0:
         raise NotReady("the master is still starting")
 
 
-def hbase_regions(master_port: int) -> None:
+def hbase_regions(master: str) -> None:
     """The master knows a region server that is alive."""
-    beans = _get(f"http://127.0.0.1:{master_port}/jmx?qry=Hadoop:service=HBase,name=Master,sub=Server")["beans"]
+    beans = _get(f"http://{master}/jmx?qry=Hadoop:service=HBase,name=Master,sub=Server")["beans"]
     if not beans or beans[0].get("numRegionServers", 0) < 1:
         raise NotReady("no region server has reported")
 
 
-def zookeeper(port: int) -> None:
+def zookeeper(host: str, port: int) -> None:
     """ZooKeeper says that it serves."""
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+    with socket.create_connection((host, port), timeout=SECONDS) as connection:
         connection.settimeout(SECONDS)
         connection.sendall(b"ruok")
         if connection.recv(4) != b"imok":

@@ -25,6 +25,10 @@ from flink_jobs.stack.instance import Instance, home, open_instance
 
 CONF = ROOT / "conf"
 CLUSTERS = ("realtime", "batch")
+NAMES = (
+    *("namenode", "datanode", "zookeeper", "hbase-master", "hbase-regionserver", "hbase-thrift", "kafka", "redis"),
+    *(f"{cluster}-{part}" for cluster in CLUSTERS for part in ("jobmanager", "taskmanager")),
+)
 KAFKA_CLUSTER_ID = "c2FtZXdhdGVyLWxvY2FsIQ"  # any 16 bytes in base64; a cluster of one node meets no other
 # The second compiler pays for itself only after minutes of load; here it would take a third of the start-up.
 FIRST_COMPILER = "-XX:TieredStopAtLevel=1"
@@ -127,7 +131,13 @@ def flink_env(settings: Settings, cluster: str) -> dict[str, str]:
 
 def servers(instance: Instance) -> list[Server]:
     """All servers of an instance, each one after those it needs."""
+    return data_servers(instance) + flink_servers(instance)
+
+
+def data_servers(instance: Instance) -> list[Server]:
+    """The servers that Flink reads from and writes to."""
     s, folder, run = instance.settings, instance.folder, java()
+    master = f"{instance.host('hbase-master')}:{instance.ports['hbase-master-http']}"
 
     def jvm(part: str, main: str, *arguments: str, conf: str, heap: str, options: tuple[str, ...]) -> tuple[str, ...]:
         path = f"{folder}/conf/{conf}:{jars(part)}/*"
@@ -150,7 +160,7 @@ def servers(instance: Instance) -> list[Server]:
 
     format_kafka = kafka("kafka.tools.StorageTool", "format", "-t", KAFKA_CLUSTER_ID, "-c", kafka_conf)
     format_hdfs = hdfs("namenode.NameNode", "-format", "-nonInteractive")
-    found = [
+    return [
         Server(
             "namenode",
             hdfs("namenode.NameNode"),
@@ -169,7 +179,7 @@ def servers(instance: Instance) -> list[Server]:
             "zookeeper",
             hbase("zookeeper.HQuorumPeer", "128m", (*SMALL, "-Dzookeeper.admin.enableServer=false")),
             ("zookeeper",),
-            lambda _: ready.zookeeper(instance.ports["zookeeper"]),
+            lambda _: ready.zookeeper(instance.host("zookeeper"), instance.ports["zookeeper"]),
         ),
         # Master and region server as processes of their own: each ends itself when it cannot write to HDFS, and only a
         # process that has ended is started again. (In one process the master lives on without a region server.)
@@ -177,14 +187,14 @@ def servers(instance: Instance) -> list[Server]:
             "hbase-master",
             hbase("master.HMaster", "300m", (*SMALL, *HBASE_OPENS)),
             ("hbase-master", "hbase-master-http"),
-            lambda _: ready.hbase_master(instance.ports["hbase-master-http"]),
+            lambda _: ready.hbase_master(master),
             needs=("datanode",),
         ),
         Server(
             "hbase-regionserver",
             hbase("regionserver.HRegionServer", "500m", (*SMALL, *HBASE_OPENS)),
             ("hbase-regionserver",),
-            lambda _: ready.hbase_regions(instance.ports["hbase-master-http"]),
+            lambda _: ready.hbase_regions(master),
             needs=("datanode",),  # it waits for the master by itself
         ),
         Server(
@@ -205,12 +215,15 @@ def servers(instance: Instance) -> list[Server]:
             "redis", (_redis_server(), f"{folder}/conf/redis/redis.conf"), ("redis",), lambda _: ready.redis_server(s)
         ),
     ]
-    for cluster, rest in (("realtime", s.flink.realtime.rest), ("batch", s.flink.batch.rest)):
-        found += _flink_servers(instance, cluster, rest)
-    return found
 
 
-def _flink_servers(instance: Instance, cluster: str, rest: str) -> list[Server]:
+def flink_servers(instance: Instance) -> list[Server]:
+    """Both Flink clusters."""
+    flink = instance.settings.flink
+    return _cluster(instance, "realtime", flink.realtime.rest) + _cluster(instance, "batch", flink.batch.rest)
+
+
+def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
     first: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     if cluster == "batch":
@@ -264,9 +277,13 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 
 def template_values(instance: Instance) -> dict[str, object]:
-    """What the templates in `conf` may name: `port.NAME`, `folder`, `instance`, `socket`, `hdfs` and `python`."""
+    """What the templates in `conf` may name: `port.NAME`, `host.SERVER` and the keys below."""
     values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
+    values |= {f"host.{name}": instance.host(name) for name in NAMES}
     return values | {
+        # What HBase's servers call each other; "localhost" needs no DNS.
+        "name.hbase-master": "hbase-master" if instance.contained else "localhost",
+        "name.hbase-regionserver": "hbase-regionserver" if instance.contained else "localhost",
         "folder": instance.folder,
         "instance": instance.name,
         "socket": instance.socket,
@@ -280,20 +297,10 @@ def write_configuration(instance: Instance) -> None:
 
     Nothing of the instance may run meanwhile: its temporary files are thrown away.
     """
+    fill_templates(instance)
     folder = instance.folder
-    values = template_values(instance)
-    shutil.rmtree(folder / "tmp", ignore_errors=True)
-    for name in ("data/redis", "logs", "tmp", *(f"tmp/flink-{cluster}" for cluster in CLUSTERS)):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for part in ("kafka", "hadoop", "hbase", "redis"):
-        _fill_folder(CONF / "stack" / part, folder / "conf" / part, values)
-    for cluster in CLUSTERS:
-        _fill_folder(CONF / "stack" / "flink", folder / f"flink-{cluster}" / "conf", values)
-        _fill_folder(CONF / cluster, folder / f"flink-{cluster}" / "conf", values)
-    _link_flink_jars(folder / "flink")
-
     program = (CONF / "stack" / "program.conf").read_text()
-    text = fill((CONF / "stack" / "supervisord.conf").read_text(), values)
+    text = fill((CONF / "stack" / "supervisord.conf").read_text(), template_values(instance))
     for server in servers(instance):
         variables = ",".join(f'{key}="{value}"' for key, value in server.environment.items())
         text += fill(
@@ -306,6 +313,21 @@ def write_configuration(instance: Instance) -> None:
             },
         )
     (folder / "supervisord.conf").write_text(text)
+
+
+def fill_templates(instance: Instance) -> None:
+    """Write the configuration of every server, make the folders that they expect, and link Flink's jars."""
+    folder = instance.folder
+    values = template_values(instance)
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    for name in ("data/redis", "logs", "tmp", *(f"tmp/flink-{cluster}" for cluster in CLUSTERS)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for part in ("kafka", "hadoop", "hbase", "redis"):
+        _fill_folder(CONF / "stack" / part, folder / "conf" / part, values)
+    for cluster in CLUSTERS:
+        _fill_folder(CONF / "stack" / "flink", folder / f"flink-{cluster}" / "conf", values)
+        _fill_folder(CONF / cluster, folder / f"flink-{cluster}" / "conf", values)
+    _link_flink_jars(folder / "flink")
 
 
 def _fill_folder(source: Path, target: Path, values: Mapping[str, object]) -> None:
