@@ -9,7 +9,6 @@ the hosts are others. supervisord has no part in it, for restarting is the conta
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 
@@ -29,12 +28,11 @@ def open_contained() -> Instance:
 
 def find(instance: Instance, name: str) -> servers.Server:
     """One server by name; `UserError` for a name that is none."""
-    # The image of the jobs has Flink alone: it is looked through before the others' jars are asked for.
-    lists = (servers.flink_servers, servers.data_servers)
-    for server in itertools.chain.from_iterable(of(instance) for of in lists):
-        if server.name == name:
-            return server
-    raise UserError(f"SERVER={name!r} is no server; the servers are {', '.join(servers.NAMES)}")
+    if name not in servers.NAMES:
+        raise UserError(f"SERVER={name!r} is no server; the servers are {', '.join(servers.NAMES)}")
+    # The image of the jobs has Flink alone: there nobody may ask for the others' jars.
+    of = servers.flink_servers if name.startswith(servers.CLUSTERS) else servers.data_servers
+    return next(server for server in of(instance) if server.name == name)
 
 
 def serve(instance: Instance, name: str) -> None:

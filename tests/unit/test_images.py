@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from flink_jobs import application, daily_report
+from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack import container, servers
 from flink_jobs.stack.instance import Instance, port_of
@@ -193,6 +194,11 @@ def test_every_server_is_found_and_starts_as_it_does_on_one_machine():
         assert container.find(SUITE, name).command == here[name].command
 
 
+def test_a_name_that_is_no_server_is_refused():
+    with pytest.raises(UserError, match="SERVER='nonsense' is no server"):
+        container.find(SUITE, "nonsense")
+
+
 def test_each_client_has_the_configuration_of_its_cluster():
     clients = {name: service for name, service in SERVICES.items() if name not in SERVERS}
     assert set(clients) == set(servers.CLUSTERS)
@@ -200,6 +206,10 @@ def test_each_client_has_the_configuration_of_its_cluster():
         assert service["entrypoint"] == ["samewater"]
         conf = service["environment"]["FLINK_CONF_DIR"]
         assert conf == f"/opt/samewater/.samewater/{SUITE.name}/flink-{name}/conf"
+        started_with = servers.flink_variables(SUITE, name)
+        for variable in ("FLINK_LIB_DIR", "FLINK_OPT_DIR"):
+            place = f"/opt/samewater/.samewater/{SUITE.name}{started_with[variable].removeprefix('/x')}"
+            assert f"{variable}={place}" in " ".join(DOCKERFILE).split()
 
 
 # ---------------------------------------------------------------- Kubernetes
