@@ -1,7 +1,7 @@
 """What docker/ says, held against schemas, linters and the pins. No container engine is asked: nothing is built or run.
 
-The schema of FlinkDeployment is not to be had as a package, so `Deployment` states the part of it that is used here, by
-the operator's reference; keys of Flink's configuration are looked up in the classes that define them.
+The schema of FlinkDeployment is not to be had as a package, so `Deployment` states by hand the part that is used here,
+as far as we know it; keys of Flink's configuration are looked up in the classes that define them.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_every_server_is_asked_and_waited_for():
 
 def test_what_keeps_data_has_a_volume_of_its_own():
     data = {name: service["volumes"][0].split(":") for name, service in SERVERS.items() if "volumes" in service}
-    assert set(data) == {"namenode", "datanode", "hbase", "kafka", "redis"}
+    assert set(data) == {"namenode", "datanode", "zookeeper", "kafka", "redis"}
     assert sorted(volume for volume, _ in data.values()) == sorted(COMPOSE["volumes"])
     # The image's own folder: a volume of that name takes its owner over.
     assert {place for _, place in data.values()} == {"/opt/samewater/.samewater/compose/data"}
