@@ -17,15 +17,15 @@ from pathlib import Path
 
 import click
 
-from flink_jobs import daily_report, flink_rest, job, realtime_dashboard, runs, stack
+from flink_jobs import flink_rest, job, runs, stack
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import CLIENT, SQL
 from flink_jobs.submit import package, refuse_without_slots
 
-_JOBS = {"dashboard": (runs.DASHBOARD, realtime_dashboard, "MINUTE"), "report": (runs.REPORT, daily_report, "HOUR")}
-"""Script -> the job that it is, its module, and what its watermark is floored to."""
+_JOBS = {"dashboard": (runs.DASHBOARD, "MINUTE"), "report": (runs.REPORT, "HOUR")}
+"""Script -> the job that it is, and what its watermark is floored to."""
 SCRIPTS = (*_JOBS, "questions")
 # The batch mode waits for a job's end; in streaming there is none.
 _WAIT = {"batch": {"table.dml-sync": "true"}, "streaming": {}}
@@ -95,7 +95,11 @@ def _address(settings: Settings, cluster: str) -> list[str]:
 
 def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     """Run a job's script and return its run id; it is RUNNING by then, or FINISHED in batch."""
-    _, module, step = _JOBS[name]
+    # Not above: they bring PyFlink and pandas, for which every other command would wait.
+    from flink_jobs import daily_report, realtime_dashboard
+
+    module = {"dashboard": realtime_dashboard, "report": daily_report}[name]
+    _, step = _JOBS[name]
     cluster = flink_rest.CLUSTERS[request.mode]
     asked = request.parallelism or getattr(settings.flink, cluster).parallelism
     refuse_without_slots(settings, cluster, 1 if request.mode == "batch" else asked)
