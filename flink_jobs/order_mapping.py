@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from flink_jobs.errors import UserError
+from flink_jobs.toml_lines import Key, key_lines
 
 LINE = "line"  # the name of the running number in a template
 UNITS = {"epoch_ms": 1, "epoch_s": 1000}  # formats of integer times -> ms
@@ -172,12 +174,13 @@ class OrderMapping(_Part):
 def load_mapping(path: str | Path) -> OrderMapping:
     """Read and check a mapping file; `regions` comes back as a path from the working folder.
 
-    Raises `UserError` that names file and key for a missing file, bad TOML, an unknown key or an impossible value.
+    Raises `UserError` for a missing file or bad TOML, and one that tells each unknown key and impossible value by line.
     """
     file = Path(path)
+    text = ""
     try:
-        with open(file, "rb") as toml:
-            mapping = OrderMapping.model_validate(tomllib.load(toml))
+        text = file.read_text(encoding="utf-8")
+        mapping = OrderMapping.model_validate(tomllib.loads(text))
     except OSError as unread:
         raise UserError(
             f"mapping file {file} cannot be read ({unread.strerror}); name another with --mapping"
@@ -185,8 +188,16 @@ def load_mapping(path: str | Path) -> OrderMapping:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as bad:
         raise UserError(f"mapping file {file} is not TOML: {bad}; correct that place") from bad
     except ValidationError as bad:
-        first = bad.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"mapping file {file}: {where}: {what}; correct that key") from bad
+        lines = key_lines(text)
+        found = sorted(_mistake(error, lines) for error in bad.errors())
+        told = [f"{file}{f':{line}' if line else ''}: {key}: {what}; correct that key" for line, key, what in found]
+        count = "a mistake" if len(told) == 1 else f"{len(told)} mistakes"
+        raise UserError("\n".join([f"mapping file {file} has {count}", *told])) from bad
     return mapping if mapping.regions is None else mapping.model_copy(update={"regions": file.parent / mapping.regions})
+
+
+def _mistake(error: ErrorDetails, lines: Mapping[Key, int]) -> tuple[int, str, str]:
+    """Line (0: what is missing with its table has none), key and text of one mistake."""
+    key = tuple(str(part) for part in error["loc"])
+    line = next((lines[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in lines), 0)
+    return line, ".".join(key), error["msg"].removeprefix("Value error, ")

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -422,7 +423,38 @@ def refused(call: Any, *complaints: str) -> None:
 )
 def test_a_bad_mapping_is_refused_by_file_and_key(folder: Folder, old: str, new: str, key: str, complaint: str) -> None:
     changes = {old: new}
-    refused(lambda: folder.read(ROW, changes=changes), str(folder.mapping), f": {key}:", complaint)
+    with pytest.raises(UserError) as error:
+        folder.read(ROW, changes=changes)
+    first, only = str(error.value).split("\n")
+    assert first == f"mapping file {folder.mapping} has a mistake"
+    assert re.match(rf"{re.escape(str(folder.mapping))}(:[0-9]+)?: {re.escape(key)}: ", only)
+    assert complaint in only
+
+
+def test_all_mistakes_of_a_mapping_are_told_by_line(folder: Folder) -> None:
+    text = """[order_id]
+template = "{id"
+[amount]
+colum = "a"
+column = 3
+[order_time]
+column = "t"
+zone = "Asia/Atlantis"
+[user_id]
+template = "{u}"
+"""
+    folder.mapping.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_mapping(folder.mapping)
+    first, *told = str(error.value).split("\n")
+    assert first == f"mapping file {folder.mapping} has 5 mistakes"
+    assert [line.removeprefix(str(folder.mapping)).split(": ")[:2] for line in told] == [
+        ["", "province"],
+        [":2", "order_id.template"],
+        [":4", "amount.colum"],
+        [":5", "amount.column"],
+        [":8", "order_time.zone"],
+    ]
 
 
 def test_a_mapping_that_is_no_toml_or_not_there_is_refused(folder: Folder) -> None:
