@@ -129,8 +129,8 @@ def _check_hdfs(text: str) -> str:
 
 
 _BESIDE = "less_than_another_setting"
-# Known to Python's zone files, but refused by java.time.ZoneId, which Flink asks.
-_ZONES_THAT_JAVA_LACKS = ("EST", "MST", "HST", "Factory", "localtime")
+# Known to Python's zone files, but refused by java.time.ZoneId, which Flink asks; right/ would count leap seconds.
+_ZONES_THAT_JAVA_LACKS = re.compile("EST|MST|HST|ROC|Factory|localtime|posixrules|(posix|right)/.*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 Ms = Annotated[int, Unit("ms")]
@@ -194,7 +194,7 @@ class Time(_Section):
             near = difflib.get_close_matches(name, available_timezones(), n=1)
             advice = f"did you mean {near[0]}?" if near else "name one of the IANA list, such as Asia/Shanghai"
             raise ValueError(f"{_short(name)} is not a time zone; {advice}") from unknown
-        if name in _ZONES_THAT_JAVA_LACKS:
+        if _ZONES_THAT_JAVA_LACKS.fullmatch(name):
             raise ValueError(f"Flink does not know the zone {name}; name one by place, such as Asia/Shanghai")
         # All the years that an order may be of: Flink would follow an old change of the zone, `offset` would not.
         days = (dt.datetime(year, month, 15, tzinfo=zone) for year in range(2000, 2100) for month in range(1, 13))

@@ -175,6 +175,8 @@ def test_a_value_at_its_bound_is_accepted(write: Write, key: str, statement: str
         ("time.zone", 'zone = "Europe/Berlin"', "daylight saving"),
         ("time.zone", 'zone = "Europe/Moscow"', "changed its offset (2000-03 to 2000-04)"),
         ("time.zone", 'zone = "EST"', "Flink does not know"),
+        ("time.zone", 'zone = "posix/Asia/Shanghai"', "not know"),
+        ("time.zone", 'zone = "ROC"', "Flink does not know"),
         # places
         ("report.regions", 'regions = "conf/none.csv"', '"conf/none.csv" does not exist'),
         ("report.regions", 'regions = "conf"', "does not exist"),
