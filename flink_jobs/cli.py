@@ -6,7 +6,6 @@ check found a difference, 2 a mistake of the user, told in one sentence.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -15,7 +14,7 @@ from click import shell_completion
 from flink_jobs import config, datagen, demo, health, order_import, readers, rebuild, reconcile, recovery, sql_client
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
-from flink_jobs.settings import DEFAULT_FILE, Settings
+from flink_jobs.settings import Settings, choose_file
 from flink_jobs.stack import stack_commands
 from flink_jobs.submit import JOBS, submit
 
@@ -43,9 +42,10 @@ def samewater(context: click.Context, conf: str | None) -> None:
     Exit codes: 0 done, 1 a check found a difference, 2 a mistake or a server that is down, in one sentence. Tab
     completion: eval "$(samewater completion bash)"
     """
-    file = conf or os.environ.get("SAMEWATER_CONF") or str(DEFAULT_FILE)
-    context.obj = Settings.load(file)
-    context.meta["samewater.conf"] = file
+    chosen = choose_file(conf)
+    context.obj = Settings.load(chosen.path)
+    context.meta["samewater.conf"] = str(chosen.path)
+    context.meta["samewater.conf.by"] = chosen.by
 
 
 @samewater.command("submit", context_settings={"ignore_unknown_options": True})

@@ -32,10 +32,10 @@ def config() -> None:
 def show_command(context: click.Context, form: str) -> None:
     """Print each setting, where it comes from, and what it means.
 
-    With value, unit, and FILE:LINE or `default`; then what is fixed.
+    With value, unit, and FILE:LINE or `default`; then what is fixed. Above: the file, and what chose it.
     """
     file = read_settings(context.meta["samewater.conf"])
-    show(form, COLUMNS, setting_rows(file), {"file": file.name})
+    show(form, COLUMNS, setting_rows(file), {"file": file.name, "chosen by": context.meta["samewater.conf.by"]})
 
 
 @config.command("check")

@@ -386,9 +386,24 @@ class SettingsFile(NamedTuple):
     lines: Mapping[Key, int]
 
 
+class ChosenFile(NamedTuple):
+    """A settings file, and what chose it: `--conf`, `SAMEWATER_CONF` or `default`."""
+
+    path: Path
+    by: str
+
+
+def choose_file(path: str | os.PathLike[str] | None = None) -> ChosenFile:
+    """The file that `path` (of `--conf`) names, else the one of `SAMEWATER_CONF`, else `conf/samewater.toml`."""
+    if path:
+        return ChosenFile(Path(path), "--conf")
+    named = os.environ.get("SAMEWATER_CONF")
+    return ChosenFile(Path(named), "SAMEWATER_CONF") if named else ChosenFile(DEFAULT_FILE, "default")
+
+
 def read_settings(path: str | os.PathLike[str] | None = None) -> SettingsFile:
     """As `Settings.load`, with the line of each key. Raises `UserError`, which has a line for each mistake."""
-    file = Path(path or os.environ.get("SAMEWATER_CONF") or DEFAULT_FILE)
+    file = choose_file(path).path
     name = str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
     try:
         content = file.read_bytes()

@@ -406,7 +406,22 @@ def test_csv_and_table_hold_the_same_settings(write: Write) -> None:
     table = run("--conf", str(file), "config", "show").output
     names = [line["setting"] for line in lines]
     assert names == list(shown(file))
-    assert [line.split("  ")[0] for line in table.splitlines()[2:]] == names
+    assert [line.split("  ")[0] for line in table.splitlines()[3:]] == names
+
+
+def test_it_is_said_what_chose_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAMEWATER_CONF", raising=False)
+    file = write(LEAST)
+
+    def said(*arguments: str) -> tuple[str, str]:
+        result = json.loads(run(*arguments, "config", "show", "--format", "json").output)
+        return result["file"], result["chosen by"]
+
+    assert said("--conf", str(file)) == (str(file), "--conf")
+    assert said()[1] == "default"
+    monkeypatch.setenv("SAMEWATER_CONF", str(file))
+    assert said() == (str(file), "SAMEWATER_CONF")
+    assert said("--conf", str(DEFAULT_FILE))[1] == "--conf"
 
 
 def test_check_says_ok_and_changes_nothing(write: Write) -> None:
