@@ -25,7 +25,7 @@ from kafka.errors import KafkaError as AdminError
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import Settings, Time
+from flink_jobs.settings import TOPIC_RETENTION_MS, Settings, Time
 
 HEARTBEAT = b'{"heartbeat":true}'
 """The control record that an idle partition gets each minute; it carries only its timestamp."""
@@ -61,7 +61,7 @@ def create_topic(settings: Settings, topic: str, partitions: int, log_append: bo
     configs = {
         "message.timestamp.type": "LogAppendTime" if log_append else "CreateTime",
         "message.timestamp.after.max.ms": _LONG_MAX,
-        "retention.ms": "-1",
+        "retention.ms": str(TOPIC_RETENTION_MS),
         "retention.bytes": "-1",
         "cleanup.policy": "delete",
     }

@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "conf" / "samewater.toml"
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 VERSIONS_KEPT = 200
+TOPIC_RETENTION_MS = -1
 
 
 class Fixed(NamedTuple):
@@ -78,6 +79,14 @@ FIXED = (
         "How many versions HBase keeps is fixed: a row belongs to one run and day and never has more than 24, and "
         "fewer would take the past from --as-of.",
         re.compile("versions"),
+    ),
+    Fixed(
+        "topic retention",
+        TOPIC_RETENTION_MS,
+        "ms",
+        "Topics that are made here keep everything (-1), because Kafka counts retention from the records' own times "
+        "and would soon delete old orders; set it on a topic of your own with Kafka's tools.",
+        re.compile("retention"),
     ),
 )
 

@@ -151,6 +151,7 @@ def test_a_value_at_its_bound_is_accepted(write: Write, key: str, statement: str
         ("time.minute_ms", "minute_ms = 60000", "Window sizes are fixed: Redis names its minutes HH:MM"),
         ("report.step_ms", "step_ms = 3600000", "Window sizes are fixed: the end of the hour is the version"),
         ("hbase.versions_kept", "versions_kept = 3", "never has more than 24"),
+        ("kafka.retention_ms", "retention_ms = 604800000", "counts retention from the records' own times"),
         # wrong types
         ("time.lateness_ms", 'lateness_ms = "300000"', "must be an integer, but is a string"),
         ("time.lateness_ms", "lateness_ms = 300000.0", "must be an integer, but is a float"),
@@ -394,10 +395,11 @@ def test_every_setting_is_shown_once_and_described(write: Write) -> None:
     names = leaves(Settings.load(file).model_dump())
     assert len(names) > 25
     rows = shown(file)
+    in_ms = ("dashboard window", "report step", "topic retention")
     assert sorted(rows) == sorted([*names, *(fixed.name for fixed in FIXED)])
     for name, row in rows.items():
         assert re.fullmatch(r"[A-Z].{15,}\.", row["meaning"]), name
-        assert (row["unit"] == "ms") == (name.endswith("_ms") or name in ("dashboard window", "report step")), name
+        assert (row["unit"] == "ms") == (name.endswith("_ms") or name in in_ms), name
 
 
 def test_csv_and_table_hold_the_same_settings(write: Write) -> None:
@@ -485,13 +487,16 @@ def test_every_number_is_bounded_on_both_sides() -> None:
 
 
 def test_what_is_called_fixed_is_what_the_sql_and_the_tables_say() -> None:
-    minute, hour, versions = FIXED
+    minute, hour, versions, retention = FIXED
     assert minute.value == 60_000
     assert "TUMBLE(TABLE parsed, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)" in sql("views/minute_records.sql")
     assert hour.value == 3_600_000
     assert "INTERVAL '1' HOUR, INTERVAL '1' DAY)" in sql("bind/streaming/day_windows.sql")
     assert stores.TABLES["daily_sales"] == {"s": versions.value, "b": versions.value}
     assert versions.value >= 24
+    # The local broker's own default, for topics that somebody makes by another hand.
+    broker = (ROOT / "conf" / "stack" / "kafka" / "server.properties").read_text(encoding="utf-8")
+    assert re.findall(r"^log\.retention\.ms=(.*)$", broker, re.MULTILINE) == [str(retention.value)] == ["-1"]
 
 
 def sql(name: str) -> str:
