@@ -36,7 +36,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from flink_jobs.errors import UserError
-from flink_jobs.toml_lines import Key, key_lines, repeated_key
+from flink_jobs.toml_lines import Key, key_lines, repeated_key, unfinished_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "conf" / "samewater.toml"
@@ -460,6 +460,8 @@ def _syntax(bad: Exception, text: str) -> tuple[int, str]:
     if isinstance(bad, RecursionError):
         return 1, "some key or value is nested too deeply for a settings file; remove it"
     told = re.search(r"at line ([0-9]+), column", str(bad))
+    if told is None and "end of document" in str(bad):
+        return unfinished_line(text), "what begins here does not end; close its quotes or brackets"
     line = int(told[1]) if told else text.rstrip("\n").count("\n") + 1
     what = re.sub(r" \(at .*\)$", "", str(bad))
     if what.startswith("Cannot "):

@@ -46,6 +46,13 @@ def repeated_key(text: str, near: int) -> tuple[int, Key, int]:
     return line, key, first.get(key, line)
 
 
+def unfinished_line(text: str) -> int:
+    """Line where the statement begins that the end of the text cuts off."""
+    after = max((line + statement.count("\n") for line, statement, _ in _statements(text)), default=1)
+    rest = text.split("\n")[after - 1 :]
+    return after + next((n for n, line in enumerate(rest) if not _is_empty(line)), 0)
+
+
 def _keys(text: str) -> Iterator[tuple[int, bool, list[Key]]]:
     """Each statement: its line, whether it is the header of a table, and the keys that it names, the table's last."""
     table: Key = ()
@@ -62,7 +69,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     begin, pending = 1, ""
     # Not splitlines(): TOML ends a line at \n only, and strings may hold the other characters that Python breaks at.
     for number, line in enumerate(text.split("\n"), start=1):
-        if not pending and (not line.strip() or line.lstrip(" \t").startswith("#")):
+        if not pending and _is_empty(line):
             continue
         if not pending:
             begin = number
@@ -73,6 +80,10 @@ def _statements(text: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
             continue  # it goes on in the next line
         yield begin, pending.lstrip(" \t"), values
         pending = ""
+
+
+def _is_empty(line: str) -> bool:
+    return not line.strip() or line.lstrip(" \t").startswith("#")
 
 
 def _paths(values: Mapping[str, Any], above: Key = ()) -> Iterator[Key]:

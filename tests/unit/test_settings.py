@@ -248,7 +248,9 @@ def test_a_value_in_place_of_a_section_is_told(write: Write) -> None:
     "content, told",
     [
         (b"[time]\nzone = \n", "2: Invalid value; correct that line"),
-        (b"[time]\nzone = [\n'a',", "3: "),
+        (b"[time]\nzone = [\n'a',", "2: what begins here does not end"),
+        (b'[time]\n\n# """\nzone = """UTC\n[kafka]\n', "4: what begins here does not end"),
+        (b'zone = """', "1: what begins here does not end"),
         (b"[time]\nfuture_ms = 1\n\nfuture_ms = '''\n'''\n", "4: time.future_ms: stands in line 2 already"),
         (b"[redis]\nport = 1\n[time]\n[redis]\n", "4: redis: stands in line 1 already"),
         (b"# a\n# \xff\n", "2: save the file as UTF-8"),
