@@ -206,7 +206,7 @@ BROKEN_IN_BATCH = {
         "sql/views/classified.sql": [("< f.ingest_ltz - ${lateness}", "<= f.ingest_ltz - ${lateness}")]
     },
     "the wrong zone": {
-        "flink_jobs/session.py": [('"table.local-time-zone", settings.time.zone', '"table.local-time-zone", "UTC"')]
+        "flink_jobs/job.py": [('"table.local-time-zone": settings.time.zone', '"table.local-time-zone": "UTC"')]
     },
     "de-duplication by order_id alone": {
         "sql/views/minute_records.sql": [("INTERVAL '1' MINUTE", "INTERVAL '1' DAY")],
