@@ -39,7 +39,7 @@ def main(name: str, run_id: str, arguments: Sequence[str]) -> None:
     if known is None:
         begin: click.Command = importlib.import_module(f"flink_jobs.{name}").main
         begin.main(["--mode", "streaming", "--run-id", run_id, *arguments], standalone_mode=False)
-    elif any(living["name"] == run_id for living in flink_rest.living_jobs(settings, "realtime")):
+    elif flink_rest.living_job(settings, "realtime", run_id) is not None:
         click.echo(f"run {run_id}")
     else:
         refuse_other_functions(settings, run_id)

@@ -107,6 +107,12 @@ class Spec:
     rates: Rates = Rates()
     empty: frozenset[dt.date] = frozenset()
 
+    @classmethod
+    def by(cls, settings: Settings, **what: Any) -> Spec:
+        """With the partitions, regions and rules of time of the settings; `what`: the other fields."""
+        known = regions.load(settings.regions_file())
+        return cls(partitions=settings.kafka.partitions, regions=known, time=settings.time, **what)
+
     @property
     def days(self) -> list[dt.date]:
         """All days, the empty ones included."""
@@ -508,20 +514,17 @@ def generate(
         raise UserError("--rate and --no-dirt contradict each other; give one of them")
     pace = order_log.parse_speed(speed)
     name = topic or settings.kafka.topic
-    known = regions.load(settings.regions_file())
     first = day.date()
-    order_log.create_topic(settings, name, settings.kafka.partitions)
-    spec = Spec(
+    spec = Spec.by(
+        settings,
         seed=seed,
         first=first,
         last=first + dt.timedelta(days=days - 1),
         orders=orders,
-        partitions=settings.kafka.partitions,
-        regions=known,
-        time=settings.time,
         rates=Rates.none() if no_dirt else Rates().changed(rate),
         empty=frozenset(d.date() for d in empty_day),
     )
+    order_log.create_topic(settings, name, settings.kafka.partitions)
     order_log.refuse_to_go_back(settings, name, spec.first_heartbeat)
     plan = Plan(spec)
     counts = write_ledger(plan, ledger) if ledger is not None else None

@@ -157,14 +157,12 @@ class _Meter:
 
 
 def _generated(settings: Settings, day: dt.date, orders: int, seed: int, conf: Path) -> Load:
-    spec = datagen.Spec(
+    spec = datagen.Spec.by(
+        settings,
         seed=seed,
         first=day,
         last=day,
         orders=orders,
-        partitions=settings.kafka.partitions,
-        regions=regions.load(settings.regions_file()),
-        time=settings.time,
     )
     plan = datagen.Plan(spec)
     ledger = conf.with_name("demo.ledger.parquet")

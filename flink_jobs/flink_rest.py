@@ -42,6 +42,11 @@ def living_jobs(settings: Settings, cluster: str) -> list[dict[str, Any]]:
     return [job for job in jobs(settings, cluster) if job["state"] not in ENDED]
 
 
+def living_job(settings: Settings, cluster: str, run_id: str) -> str | None:
+    """The Flink job of a run (it bears the run's id as its name) that has not ended; None if there is none."""
+    return next((str(job["jid"]) for job in living_jobs(settings, cluster) if job["name"] == run_id), None)
+
+
 def job_state(settings: Settings, cluster: str, flink_job: str) -> str:
     """State of a Flink job by its REST API (RUNNING, RESTARTING, FAILED, …); UNKNOWN if the cluster forgot it."""
     found = [job for job in jobs(settings, cluster) if job["jid"] == flink_job]

@@ -217,9 +217,9 @@ def attempt(settings: Settings, run_id: str, mode: str) -> Iterator[Callable[[st
     with stores.hbase(settings) as connection:
         claim = runs.claim(connection, settings, run_id)
     try:
-        living = [job["jid"] for job in flink_rest.living_jobs(settings, cluster) if job["name"] == run_id]
-        if living:
-            raise UserError(f"run {run_id} is at work as Flink job {living[0]}; stop it first: samewater stop {run_id}")
+        living = flink_rest.living_job(settings, cluster, run_id)
+        if living is not None:
+            raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     except BaseException:
         _release(settings, run_id, claim)
         raise

@@ -57,7 +57,7 @@ def publish(settings: Settings, run: runs.Run) -> str | None:
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
         old = runs.published(connection, runs.DASHBOARD, runs.LIVE)
-        if old is not None and any(job["name"] == old.run_id for job in flink_rest.living_jobs(settings, "realtime")):
+        if old is not None and flink_rest.living_job(settings, "realtime", old.run_id):
             return old.run_id
         new = runs.publication_of(connection, settings, run, runs.LIVE)
         runs.publish(connection, runs.DASHBOARD, runs.LIVE, new)

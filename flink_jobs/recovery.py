@@ -50,7 +50,7 @@ def stop_run(settings: Settings, run_id: str) -> Stopped:
 
     Raises `UserError` if the run is not a living streaming run, or if the savepoint fails (the job then goes on).
     """
-    flink_job = _living_job(settings, _streaming_run(settings, run_id))
+    flink_job = flink_rest.living_job(settings, CLUSTER, _streaming_run(settings, run_id).run_id)
     if flink_job is None:
         raise UserError(f"run {run_id} is not at work; `samewater resume {run_id}` goes on with it")
     target = settings.hdfs.uri + stores.savepoints_folder(settings, run_id)
@@ -73,7 +73,7 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
     checkpoint.
     """
     run = _streaming_run(settings, run_id)
-    living = _living_job(settings, run)
+    living = flink_rest.living_job(settings, CLUSTER, run_id)
     if living is not None:
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
@@ -101,11 +101,6 @@ def _streaming_run(settings: Settings, run_id: str) -> runs.Run:
     if run.mode != "streaming":
         raise UserError(f"run {run_id} is a batch run: it ends by itself, and is repeated by submitting it again")
     return run
-
-
-def _living_job(settings: Settings, run: runs.Run) -> str | None:
-    found = [job["jid"] for job in flink_rest.living_jobs(settings, CLUSTER) if job["name"] == run.run_id]
-    return found[0] if found else None
 
 
 def _state(files: fsspec.AbstractFileSystem, path: str) -> State:

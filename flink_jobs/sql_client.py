@@ -101,8 +101,7 @@ def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     module = {"dashboard": realtime_dashboard, "report": daily_report}[name]
     _, step = _JOBS[name]
     cluster = flink_rest.CLUSTERS[request.mode]
-    asked = request.parallelism or getattr(settings.flink, cluster).parallelism
-    refuse_without_slots(settings, cluster, 1 if request.mode == "batch" else asked)
+    refuse_without_slots(settings, request.mode, request.parallelism)
     provisional = request.mode == "batch" and job.is_open(settings, request)
     prepared = job.prepare(settings, request, module.OPTIONS[request.mode], step, provisional)
     text = script(prepared, name, module.SINKS)

@@ -35,10 +35,8 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
 
     Raises `UserError` with the job's own sentence if it refused, or with the first cause if it failed.
     """
-    cluster = "batch" if mode == "batch" else "realtime"
-    asked = _asked_parallelism(arguments) or getattr(settings.flink, cluster).parallelism
-    # A batch job does with one slot; a streaming job needs one for each of its parallel subtasks at once.
-    refuse_without_slots(settings, cluster, 1 if mode == "batch" else asked)
+    cluster = flink_rest.CLUSTERS[mode]
+    refuse_without_slots(settings, mode, _asked_parallelism(arguments))
     return _flink_run(settings, cluster, conf, f"flink_jobs.{job}", package(), (), arguments)
 
 
@@ -49,7 +47,7 @@ def resubmit(settings: Settings, conf: str | None, run_id: str, state: str | Non
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
     kept = compiled.read(settings, run_id)
-    refuse_without_slots(settings, "realtime", int(kept.options["parallelism.default"]))
+    refuse_without_slots(settings, "streaming", int(kept.options["parallelism.default"]))
     options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
         functions = compiled.fetch_functions(settings, run_id, Path(folder))
@@ -98,8 +96,14 @@ def _asked_parallelism(arguments: Sequence[str]) -> int | None:
     return None
 
 
-def refuse_without_slots(settings: Settings, cluster: str, needed: int) -> None:
-    """Raise `UserError`, naming the jobs there, if the cluster has not so many free slots."""
+def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None) -> None:
+    """Raise `UserError`, naming the jobs there, if the mode's cluster has too few free slots for one more job.
+
+    `parallelism`: None for that of the settings. A batch job does with one slot; a streaming job needs one for each of
+    its parallel subtasks at once.
+    """
+    cluster = flink_rest.CLUSTERS[mode]
+    needed = 1 if mode == "batch" else parallelism or getattr(settings.flink, cluster).parallelism
     free = flink_rest.overview(settings, cluster)["slots-available"]
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

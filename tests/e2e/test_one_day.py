@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import datagen, order_log, regions, runs, stores
+from flink_jobs import datagen, order_log, runs, stores
 from flink_jobs.checks import ABSENT
 from flink_jobs.flink_rest import cancel
 from flink_jobs.settings import Settings
@@ -78,14 +78,12 @@ def stop(local: Local, run: str) -> None:
 @pytest.fixture(scope="module")
 def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     settings = local.settings
-    spec = datagen.Spec(
+    spec = datagen.Spec.by(
+        settings,
         seed=20251111,
         first=FIRST,
         last=EMPTY,
         orders=ORDERS,
-        partitions=settings.kafka.partitions,
-        regions=regions.load(settings.regions_file()),
-        time=settings.time,
         empty=frozenset({EMPTY}),
     )
     plan = datagen.Plan(spec)

@@ -17,11 +17,11 @@ import psutil
 import pytest
 import redis as redis_client
 
-from flink_jobs import datagen, flink_rest, order_log, regions, runs, stores
+from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.stack import control, open_instance, processes, to_toml
 from tests.e2e.conftest import MEASURED, Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.e2e.test_one_day import is_filed, is_marked, stop
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "recovery"
@@ -110,14 +110,12 @@ class Story:
 @pytest.fixture(scope="module")
 def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     settings = local.settings
-    spec = datagen.Spec(
+    spec = datagen.Spec.by(
+        settings,
         seed=4,
         first=DAY,
         last=DAY,
         orders=ORDERS,
-        partitions=settings.kafka.partitions,
-        regions=regions.load(settings.regions_file()),
-        time=settings.time,
     )
     plan = datagen.Plan(spec)
     folder = tmp_path_factory.mktemp("recovery")
@@ -143,7 +141,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     flow.finish()
     for run in (dashboard, report, story.short_tempered):
         if run:
-            flink_rest.cancel(settings, "realtime", story.flink_job(run))
+            stop(local, run)
 
 
 def pid_of(local: Local, server: str) -> int:

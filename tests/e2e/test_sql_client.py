@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import datagen, flink_rest, order_log, regions, runs, stores
+from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from tests.e2e.conftest import Local, wait_until
 from tests.e2e.test_one_day import is_filed, is_marked, stop
 
@@ -32,14 +32,12 @@ class Story:
 @pytest.fixture(scope="module")
 def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     settings = local.settings
-    spec = datagen.Spec(
+    spec = datagen.Spec.by(
+        settings,
         seed=8,
         first=DAY,
         last=DAY,
         orders=2_000,
-        partitions=settings.kafka.partitions,
-        regions=regions.load(settings.regions_file()),
-        time=settings.time,
     )
     plan = datagen.Plan(spec)
     ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"

@@ -26,7 +26,9 @@ def cluster(monkeypatch):
     monkeypatch.setattr(stores, "hbase", lambda settings: nullcontext())
     monkeypatch.setattr(stores, "ensure_tables", lambda connection: None)
     monkeypatch.setattr(runs, "find", lambda connection, run_id: found.known)
-    monkeypatch.setattr(flink_rest, "living_jobs", lambda settings, name: [{"name": job} for job in found.living])
+    monkeypatch.setattr(
+        flink_rest, "living_jobs", lambda settings, name: [{"jid": "j", "name": job} for job in found.living]
+    )
     monkeypatch.setattr(compiled, "fetch_functions", fetch)
     for module in (daily_report, resumed):
         start = SimpleNamespace(main=lambda arguments, module=module, **_: found.started.append((module, arguments)))
