@@ -24,8 +24,10 @@ ORDER_VIEWS = (
     "numbered_copies",
     "timely_copies",
     "accepted",
+    "accepted_of_days",
     "late_orders",
     "verdicts",
+    "verdicts_of_days",
 )
 
 
@@ -41,6 +43,14 @@ def interval(ms: int) -> str:
     return f"INTERVAL '{days} {hour:02d}:{minute:02d}:{rest // 1000:02d}.{rest % 1000:03d}' DAY TO SECOND(3)"
 
 
+def _place_in_canonical_order(regions: Regions) -> str:
+    """The pattern of a city behind its province, grouped so that not all cities are tried one by one."""
+    groups = (
+        f"""{province}","city":"(?:{"|".join(cities)})""" for province, cities in sorted(regions.provinces.items())
+    )
+    return f"""'"province":"(?:{"|".join(groups)})","amount":'""".replace(".", r"\.")
+
+
 def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
     """The values that the order views take from the settings: durations as intervals, regions as lists."""
     time = settings.time
@@ -51,6 +61,7 @@ def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
         "late_copy_horizon": interval(time.late_copy_horizon_ms),
         "provinces": f"'|{'|'.join(sorted(regions.provinces))}|'",
         "cities": f"'|{'|'.join(f'{province}/{city}' for city, province in sorted(regions.cities.items()))}|'",
+        "place_in_canonical_order": _place_in_canonical_order(regions),
         "zone_offset_ms": str(int(time.offset.total_seconds()) * 1000),
     }
 

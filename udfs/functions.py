@@ -38,6 +38,11 @@ def _offsets(text: str) -> dict[str, int]:
     return {partition: int(offset) for partition, offset in pairs}
 
 
+def _column(values: pd.Series | str, like: pd.Series) -> pd.Series:
+    """What is the same for all rows (the planner finds out: 'ALL' of the upper levels) does not come as a Series."""
+    return pd.Series(values, index=like.index) if isinstance(values, str) else values
+
+
 class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         self.sink = HBaseSink(
@@ -66,13 +71,13 @@ class PutDailySales(_HBaseFunction):
     def eval(
         self,
         version: pd.Series,
-        province: pd.Series,
-        city: pd.Series,
+        province: pd.Series | str,
+        city: pd.Series | str,
         orders: pd.Series,
         amount: pd.Series,
         users: pd.Series,
     ) -> pd.Series:
-        self.sink.put_daily_sales(version, province, city, orders, amount, users)
+        self.sink.put_daily_sales(version, _column(province, version), _column(city, version), orders, amount, users)
         return pd.Series(1, index=version.index, dtype="int64")
 
 
@@ -81,14 +86,14 @@ class PutVerdictCounts(_HBaseFunction):
         self,
         version: pd.Series,
         partition: pd.Series,
-        verdict: pd.Series,
+        verdict: pd.Series | str,
         records: pd.Series,
         offset_min: pd.Series,
         offset_max: pd.Series,
         offset_sum: pd.Series,
     ) -> pd.Series:
         figures = {"records": records, "offset_min": offset_min, "offset_max": offset_max, "offset_sum": offset_sum}
-        self.sink.put_verdict_counts(version, partition, verdict, figures)
+        self.sink.put_verdict_counts(version, partition, _column(verdict, version), figures)
         return pd.Series(0, index=version.index, dtype="int64")
 
 
@@ -123,7 +128,7 @@ class _RedisFunction(ScalarFunction):  # type: ignore[misc]
 
 
 class PutMinute(_RedisFunction):
-    """`final` is no argument of SQL, for a literal does not come as a Series."""
+    """`final` is no argument of SQL: it is the same for all rows."""
 
     def __init__(self, final: bool) -> None:
         self.final = final

@@ -8,5 +8,7 @@ ${options}
 \i views/numbered_copies;
 \i views/timely_copies;
 \i views/accepted;
+\i views/accepted_of_days;
 \i views/late_orders;
 \i views/verdicts;
+\i views/verdicts_of_days;

@@ -5,8 +5,7 @@
 SELECT window_start AS day_start, window_end AS version_end, window_time AS version_time, COUNT(*) AS order_ids
 FROM (
   SELECT window_start, window_end, window_time, order_id
-  FROM TABLE(TUMBLE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' DAY))
-  WHERE window_start >= TIMESTAMP '${from_day} 00:00:00' AND window_start <= TIMESTAMP '${to_day} 00:00:00'
+  FROM TABLE(TUMBLE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' DAY))
   GROUP BY window_start, window_end, window_time, order_id
   HAVING COUNT(*) > 1)
 GROUP BY window_start, window_end, window_time

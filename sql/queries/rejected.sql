@@ -5,6 +5,5 @@ SELECT verdict, reason, f.kafka_partition AS kafka_partition, f.kafka_offset AS 
        f.order_id AS order_id, f.order_time AS order_time, f.user_id AS user_id,
        f.province AS province, f.city AS city, f.amount AS amount, f.payload AS payload,
        DATE_FORMAT(event_time, 'yyyy-MM-dd') AS dt
-FROM verdicts
+FROM verdicts_of_days
 WHERE verdict NOT IN ('accepted', 'heartbeat')
-  AND event_time >= TIMESTAMP '${from_day} 00:00:00' AND event_time < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY

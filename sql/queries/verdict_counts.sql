@@ -12,5 +12,4 @@ SELECT window_start AS day_start,
        MAX(f.kafka_offset) AS offset_max,
        SUM(f.kafka_offset) AS offset_sum
 FROM day_windows_of_verdicts
-WHERE window_start >= TIMESTAMP '${from_day} 00:00:00' AND window_start <= TIMESTAMP '${to_day} 00:00:00'
 GROUP BY window_start, window_end, window_time, f.kafka_partition, verdict
