@@ -16,7 +16,7 @@ FROM (
     FROM classified
     WHERE verdict = 'late'
     UNION ALL
-    SELECT order_id, order_time, accepted_time, CAST(NULL AS ${fields_type}), 1
+    SELECT o.order_id, o.order_time, accepted_time, CAST(NULL AS ${fields_type}), 1
     FROM timely_copies
     WHERE copy_number = 1))
 WHERE is_accepted = 0

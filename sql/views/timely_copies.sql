@@ -4,6 +4,6 @@
 -- grouped by, and a condition on copy_number is not pushed into the numbering, which all uses share.
 -- o: user_id, province, city, amount (yuan). accepted_time: rowtime, the end of the minute.
 CREATE TEMPORARY VIEW timely_copies AS
-SELECT order_id, order_time, ingest_ltz, kafka_partition, kafka_offset, o, copy_number,
+SELECT o, copy_number,
        window_start, window_end, window_time AS accepted_time
 FROM TABLE(TUMBLE(TABLE numbered_copies, DESCRIPTOR(numbered_time), INTERVAL '1' MINUTE))

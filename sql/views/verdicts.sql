@@ -13,7 +13,7 @@ SELECT verdict, CAST(NULL AS STRING), f, event_time
 FROM late_orders
 UNION ALL
 SELECT CASE WHEN copy_number = 1 THEN 'accepted' ELSE 'duplicate' END, CAST(NULL AS STRING),
-       CAST(ROW(CAST(NULL AS BYTES), kafka_partition, kafka_offset, ingest_ltz, CAST(NULL AS STRING), FALSE,
-                order_id, order_time, o.user_id, o.province, o.city, CAST(o.amount AS STRING)) AS ${fields_type}),
+       CAST(ROW(CAST(NULL AS BYTES), o.kafka_partition, o.kafka_offset, o.ingest_ltz, CAST(NULL AS STRING), FALSE,
+                o.order_id, o.order_time, o.user_id, o.province, o.city, CAST(o.amount AS STRING)) AS ${fields_type}),
        accepted_time
 FROM timely_copies
