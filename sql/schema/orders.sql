@@ -4,20 +4,23 @@
 -- one JSON object whose order_time is timely (not later than the lateness, not further ahead than a clock may
 -- be; years 2000 to 2099), else the ingest time: it places every record, good or bad, on the business day and never runs behind the
 -- watermark. Plain TIMESTAMP(3) in the business zone, because day windows over TIMESTAMP_LTZ lose rows (FLINK-38075).
--- The watermark follows the ingest time, so that it cannot pass an accepted record.
+-- The watermark follows the ingest time, so that it cannot pass an accepted record. The planner writes an expression out
+-- wherever it is used: hence the way to a record's order_time is chosen once, around the two comparisons.
 CREATE TEMPORARY TABLE orders_schema (
   payload BYTES,
   kafka_partition INT METADATA FROM 'partition' VIRTUAL,
   kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
   ingest_ltz TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-  event_time AS COALESCE(
+  event_time AS CAST(
     CASE
-      WHEN TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)
-           BETWEEN GREATEST(ingest_ltz - ${lateness}, TO_TIMESTAMP_LTZ(946684800000, 3))
-               AND LEAST(ingest_ltz + ${future}, TO_TIMESTAMP_LTZ(4102444799999, 3))
-      THEN CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))
-    END,
-    CAST(ingest_ltz AS TIMESTAMP(3))),
+      WHEN REGEXP(CAST(payload AS STRING), ${canonical_order})
+      THEN CASE WHEN TO_TIMESTAMP_LTZ(${order_time_if_canonical}, 3) BETWEEN ${timely_from} AND ${timely_to}
+                THEN TO_TIMESTAMP_LTZ(${order_time_if_canonical}, 3) ELSE ingest_ltz END
+      WHEN CAST(payload AS STRING) <> '{"heartbeat":true}' AND CAST(payload AS STRING) NOT LIKE '%�%' AND ${is_one_json_object}
+      THEN CASE WHEN TO_TIMESTAMP_LTZ(${order_time_by_json}, 3) BETWEEN ${timely_from} AND ${timely_to}
+                THEN TO_TIMESTAMP_LTZ(${order_time_by_json}, 3) ELSE ingest_ltz END
+      ELSE ingest_ltz
+    END AS TIMESTAMP(3)),
   WATERMARK FOR event_time AS
     FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness} - ${clock_skew} TO ${watermark_step})
 )

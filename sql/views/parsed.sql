@@ -2,7 +2,7 @@
 --
 -- Two ways in, one answer: a record in the canonical spelling is split at its quotes; any other spelling is read by the
 -- JSON functions, field by field (slow, and rare). A field is NULL where it is not as the contract has it; regions are
--- looked for in one string, because the planner takes minutes to simplify an IN list of 340 codes. malformed:
+-- looked for in one string or pattern, because the planner takes minutes to simplify an IN list of 340 codes. malformed:
 -- NULL, or why (empty, encoding, json). A field taken WITH WRAPPER keeps its quotes, so that "12" is not taken for 12.
 -- All fields stand in one ROW, so that every use of this view is the same plan to the planner, which then parses once.
 CREATE TEMPORARY VIEW parsed AS
@@ -16,11 +16,11 @@ SELECT event_time,
            WHEN REGEXP(CAST(payload AS STRING), ${canonical_order})
            THEN ROW(${place}, CAST(NULL AS STRING), FALSE,
                     SPLIT_INDEX(CAST(payload AS STRING), '"', 3),
-                    CAST(REGEXP_EXTRACT(CAST(payload AS STRING), '"order_time":([0-9]+)', 1) AS BIGINT),
+                    ${order_time_if_canonical},
                     SPLIT_INDEX(CAST(payload AS STRING), '"', 9),
                     CASE WHEN LOCATE(CONCAT('|', SPLIT_INDEX(CAST(payload AS STRING), '"', 13), '|'), ${provinces}) > 0
                          THEN SPLIT_INDEX(CAST(payload AS STRING), '"', 13) END,
-                    CASE WHEN LOCATE(CONCAT('|', SPLIT_INDEX(CAST(payload AS STRING), '"', 13), '/', SPLIT_INDEX(CAST(payload AS STRING), '"', 17), '|'), ${cities}) > 0
+                    CASE WHEN REGEXP(CAST(payload AS STRING), ${place_in_canonical_order})
                          THEN SPLIT_INDEX(CAST(payload AS STRING), '"', 17) END,
                     SPLIT_INDEX(CAST(payload AS STRING), '"', 21))
            WHEN CAST(payload AS STRING) LIKE '%�%'

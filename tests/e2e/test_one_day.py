@@ -319,11 +319,8 @@ def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, change
     root = changed(
         {
             "sql/schema/orders.sql": [
-                (
-                    "CAST(TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3) AS TIMESTAMP(3))",
-                    "TO_TIMESTAMP_LTZ(${order_time_of_payload}, 3)",
-                ),
-                (f"    {plain}),", "    ingest_ltz),"),
+                ("event_time AS CAST(", "event_time AS ("),
+                ("END AS TIMESTAMP(3)),", "END),"),
                 (f"FLOOR({plain}", "FLOOR(ingest_ltz"),
             ],
             "sql/bind/orders_kafka.sql": [
@@ -331,8 +328,8 @@ def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, change
             ],
             "sql/bind/streaming/day_windows.sql": [
                 (
-                    "CUMULATE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' HOUR, INTERVAL '1' DAY)",
-                    "TUMBLE(TABLE accepted, DESCRIPTOR(accepted_time), INTERVAL '1' DAY)",
+                    "CUMULATE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' HOUR, INTERVAL '1' DAY)",
+                    "TUMBLE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' DAY)",
                 )
             ],
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from flink_jobs import regions
@@ -30,6 +32,19 @@ def test_every_region_can_be_found_in_the_rules_and_no_other_can():
     assert all(f"|{province}/{city}|" in rules["cities"] for city, province in known.cities.items())
     assert rules["provinces"].count("|") == len(known.provinces) + 1
     assert "|110000/310100|" not in rules["cities"]
+    pattern = re.compile(rules["place_in_canonical_order"].strip("'"))
+    place = '{{"user_id":"U1","province":"{}","city":"{}","amount":"1"}}'.format
+    assert all(pattern.search(place(province, city)) for city, province in known.cities.items())
+    assert not any(
+        pattern.search(place(*wrong)) for wrong in (("110000", "310100"), ("110000", "11010"), ("11000", "110100"))
+    )
+
+
+def test_a_dot_in_a_code_is_a_dot():
+    known = regions.Regions({"a.b": ("c.d",)}, {"c.d": "a.b"}, {}, {})
+    pattern = re.compile(rule_values(Settings.load(), known)["place_in_canonical_order"].strip("'"))
+    assert pattern.search('"province":"a.b","city":"c.d","amount":"1"')
+    assert not pattern.search('"province":"axb","city":"c.d","amount":"1"')
 
 
 def test_each_query_says_what_question_it_answers_and_is_one_select():

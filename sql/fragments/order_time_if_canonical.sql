@@ -1,0 +1,1 @@
+CAST(REGEXP_EXTRACT(CAST(payload AS STRING), '"order_time":([0-9]+)', 1) AS BIGINT)

@@ -1,0 +1,1 @@
+GREATEST(ingest_ltz - ${lateness}, TO_TIMESTAMP_LTZ(946684800000, 3))
