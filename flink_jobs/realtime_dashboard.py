@@ -40,6 +40,7 @@ OPTIONS = {
 
 def build(session: Session) -> StatementSet:
     """From the table `orders` to the minutes and on to Redis, as one job."""
+    session.run("views/first_copies")
     for query in QUERIES:
         session.view(query)
     session.run("bind/redis/dashboard_sink", "bind/redis/minutes_written")

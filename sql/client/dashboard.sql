@@ -1,6 +1,7 @@
 -- The live dashboard: minutes into Redis.
 \i client/orders
 ${functions}
+\i views/first_copies;
 CREATE TEMPORARY VIEW minutes_provisional AS
 \i queries/minutes_provisional;
 CREATE TEMPORARY VIEW minutes_final AS
