@@ -8,7 +8,7 @@ ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report
+.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ reconcile: $(ready) ## check that stream, batch, log and oracle agree [ARGS="--f
 
 report: $(ready) ## print the daily report [ARGS="--day 2026-11-11"]
 	@$(samewater) report $(ARGS)
+
+bench: $(ready) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
+	.venv/bin/python -m tests.bench $(ARGS)
 
 test: lint ## run every test, on servers of its own
 	.venv/bin/python -m pytest

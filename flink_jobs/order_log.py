@@ -201,6 +201,11 @@ class Producer:
             self._kafka.poll(0)
             self._raise_refused()
 
+    def poll(self, seconds: float) -> None:
+        """Serve delivery reports for at most so long; raises `UserError` if a record was refused."""
+        self._kafka.poll(seconds)
+        self._raise_refused()
+
     def flush(self) -> None:
         """Wait until every record is delivered; raises `UserError` if one was refused or not confirmed in time."""
         left = self._kafka.flush(_DELIVERY_MS / 1000 + 5)

@@ -1,0 +1,112 @@
+"""What was measured, and on what: gathered during a run, written as JSON and as Markdown.
+
+A figure is one number of one round; a ratio is taken round by round, between figures of the same round, so that a
+machine whose speed drifts does not decide it. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import platform
+import re
+import statistics
+import subprocess
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+
+from flink_jobs.settings import ROOT
+
+PACKAGES = ("apache-flink", "confluent-kafka", "orjson", "redis", "happybase")
+JARS = ("flink", "flink.kafka", "kafka", "hbase", "hadoop")
+
+
+@dataclass
+class Figures:
+    """name -> unit and a value per round; the order of the names is that of the report."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    ratios: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, name: str, value: float, unit: str) -> None:
+        """Note one value of this round."""
+        self.units[name] = unit
+        self.values.setdefault(name, []).append(value)
+
+    def compare(self, one: str, other: str) -> None:
+        """Ask for the ratio one/other, round by round."""
+        if (one, other) not in self.ratios:
+            self.ratios.append((one, other))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Name, unit, rounds, min, median, max of every figure and ratio."""
+        series = [(name, self.units[name], values) for name, values in self.values.items()]
+        for one, other in self.ratios:
+            if one in self.values and other in self.values:
+                pairs = [a / b for a, b in zip(self.values[one], self.values[other], strict=True)]
+                series.append((f"{one} / {other}", "ratio", pairs))
+        return [
+            {
+                "name": name,
+                "unit": unit,
+                "rounds": len(values),
+                "min": min(values),
+                "median": statistics.median(values),
+                "max": max(values),
+                "values": values,
+            }
+            for name, unit, values in series
+        ]
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on, and with which versions."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr.splitlines()[0]
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    pom = ElementTree.parse(ROOT / "conf/maven/pom.xml")
+    properties = {tag.tag.rpartition("}")[2]: tag.text or "" for tag in pom.iter()}
+    return {
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "commit": commit or "unknown",
+        "cpu": f"{psutil.cpu_count()} × {cpu[1] if cpu else platform.processor()}",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+        "load before": f"{psutil.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        "java": java,
+        **{name: version(name) for name in PACKAGES},
+        **{f"{name} (jar)": properties[f"{name}.version"] for name in JARS},
+    }
+
+
+def write(folder: Path, about: dict[str, str], figures: Figures) -> Path:
+    """Write `bench.json` and `bench.md`; returns the latter's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = figures.rows()
+    (folder / "bench.json").write_text(
+        json.dumps({"machine": about, "figures": rows}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    lines = ["# Benchmark of Samewater", "", "| machine | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in about.items()]
+    lines += ["", "| figure | unit | rounds | min | median | max |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['name']} | {row['unit']} | {row['rounds']} | {_short(row['min'])} | {_short(row['median'])} "
+        f"| {_short(row['max'])} |"
+        for row in rows
+    ]
+    report = folder / "bench.md"
+    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return report
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"

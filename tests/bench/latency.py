@@ -1,0 +1,129 @@
+"""How long from an order's append to Kafka until Redis gives it to a reader?
+
+Orders flow at a steady rate into a topic of their own. Twenty times a second one of them is a probe: it goes to a
+province that gets nothing else, so that its count in the minute's field tells exactly when it has arrived. Append:
+when `produce` is called, so the producer's own linger counts. Readable: when a reader that asks some hundred times
+a second gets it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from redis import Redis
+
+from flink_jobs import regions, stores
+from flink_jobs.order_format import Order, canonical
+from flink_jobs.order_log import HEARTBEAT, Producer, Record, create_topic
+from tests.bench.figures import Figures
+from tests.bench.place import Place, Say
+
+WARM_UP_S, MEASURED_S, TICK_S = 30.0, 40.0, 0.004
+PROBES_S = 20
+LOST_S = 30.0
+Waiting = dict[tuple[str, str], tuple[int, float]]
+"""(day, field) of a probe that is not readable yet -> the count it will bring, when it was appended (monotonic s)."""
+
+
+def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int, say: Say) -> None:
+    """Each rate with the dashboard alone, then with the report beside it, round by round."""
+    for number in range(rounds):
+        for rate in rates:
+            for beside in (False, True):
+                with_what = "report beside it" if beside else "alone"
+                say(f"round {number + 1}: latency at {rate:,} orders/s, dashboard {with_what}")
+                found = _once(place, f"latency-{number}-{rate}-{int(beside)}", rate, beside)
+                for name, value in zip(
+                    ("p50", "p95", "p99", "max"), np.percentile(found, (50, 95, 99, 100)), strict=True
+                ):
+                    figures.add(f"latency {name} at {rate:,} orders/s, {with_what}", float(value), "ms")
+                figures.add(f"probes at {rate:,} orders/s, {with_what}", len(found), "")
+        for rate in rates:
+            for name in ("p50", "p99"):
+                figures.compare(
+                    f"latency {name} at {rate:,} orders/s, report beside it",
+                    f"latency {name} at {rate:,} orders/s, alone",
+                )
+
+
+def _once(place: Place, topic: str, rate: int, beside: bool) -> list[float]:
+    create_topic(place.settings, topic, place.settings.kafka.partitions)
+    jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
+    started = [place.start(job, "--topic", topic) for job in jobs]
+    try:
+        return _flow(place, topic, started[0].run_id, rate)
+    finally:
+        for run in started:
+            place.cancel(run)
+
+
+def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
+    settings = place.settings
+    known = regions.load(settings.regions_file())
+    places = [(province, cities[0]) for province, cities in sorted(known.provinces.items())]
+    crowd, probes = places[::2], places[1::2]
+    client = stores.redis(settings)
+    waiting: Waiting = {}
+    counts: dict[tuple[str, str], int] = {}
+    latencies: list[float] = []
+    number = sent = 0
+    begin = time.monotonic()
+    next_probe = next_beat = begin
+    with Producer(settings, topic) as producer:
+        while (now := time.monotonic()) < begin + WARM_UP_S + MEASURED_S:
+            wall = int(time.time() * 1000)
+            if now >= next_beat:
+                for partition in range(settings.kafka.partitions):
+                    producer.send(Record(partition, wall, HEARTBEAT))
+                next_beat = now + 10
+            if now >= next_probe:
+                province, city = probes[number % len(probes)]
+                minute = wall - wall % 60_000
+                day, start = settings.time.day_of(minute), settings.time.day_start(settings.time.day_of(minute))
+                field = (
+                    str(day),
+                    f"{(minute - start) // 3_600_000:02}:{(minute - start) // 60_000 % 60:02}|{province}",
+                )
+                if field not in waiting:
+                    counts[field] = counts.get(field, 0) + 1
+                    waiting[field] = (counts[field], time.monotonic())
+                    producer.send(_order(f"probe-{number}", wall, province, city, number % settings.kafka.partitions))
+                    number += 1
+                next_probe += 1 / PROBES_S
+            due = int((now - begin) * rate) - sent
+            for _ in range(due):
+                province, city = crowd[sent % len(crowd)]
+                producer.send(_order(f"bulk-{sent}", wall, province, city, sent % settings.kafka.partitions))
+                sent += 1
+            producer.poll(TICK_S / 2)
+            latencies += _arrived(client, settings.redis.prefix, run_id, waiting, begin + WARM_UP_S)
+    deadline = time.monotonic() + LOST_S
+    while waiting and time.monotonic() < deadline:
+        latencies += _arrived(client, settings.redis.prefix, run_id, waiting, begin + WARM_UP_S)
+    if waiting or sent < rate * (WARM_UP_S + MEASURED_S) * 0.98:
+        raise SystemExit(f"{len(waiting)} probes were not readable after {LOST_S:.0f} s; {sent:,} orders were sent")
+    return latencies
+
+
+def _arrived(client: Redis, prefix: str, run_id: str, waiting: Waiting, counted_from: float) -> list[float]:
+    """Latencies (ms) of the probes that can be read now; those appended during the warm-up are only taken off."""
+    if not waiting:
+        return []
+    pipe = client.pipeline(transaction=False)
+    fields = list(waiting)
+    for day, field in fields:
+        pipe.hget(f"{prefix}:{run_id}:minutes:{day}", field)
+    values, now = pipe.execute(), time.monotonic()
+    found = []
+    for place, value in zip(fields, values, strict=True):
+        count, at = waiting[place]
+        if value is not None and int(value.split(":")[1]) >= count:
+            del waiting[place]
+            if at >= counted_from:
+                found.append((now - at) * 1000)
+    return found
+
+
+def _order(order_id: str, wall: int, province: str, city: str, partition: int) -> Record:
+    return Record(partition, wall, canonical(Order(order_id, wall, f"U{wall % 9973}", province, city, 1234)))

@@ -1,0 +1,128 @@
+"""The benchmark's own servers, topics and runs; nothing of them is left afterwards."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs import datagen, flink_rest, order_log, runs, stores, submit
+from flink_jobs.settings import Settings
+from flink_jobs.stack import create_instance, settings_file
+from flink_jobs.stack.control import down, status, up
+from flink_jobs.stack.instance import Instance
+
+DAY = dt.date(2025, 11, 11)
+PATIENCE_S = 3600.0  # a run that has not ended by then is reported as stuck
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The servers of one benchmark."""
+
+    instance: Instance
+    settings: Settings
+    conf: str
+
+    def load(self, topic: str, orders: int) -> int:
+        """A topic with one generated day, dirt included, closed by heartbeats; returns its records."""
+        spec = datagen.Spec.by(self.settings, seed=7, first=DAY, last=DAY, orders=orders)
+        order_log.create_topic(self.settings, topic, self.settings.kafka.partitions)
+        return order_log.produce(self.settings, topic, datagen.day_records(spec))
+
+    def start(self, job: str, *arguments: str) -> runs.Run:
+        """Submit a streaming job; every task of it runs by then."""
+        return self._run(submit.submit(self.settings, self.conf, job, "streaming", arguments))
+
+    def batch(self, job: str, *arguments: str) -> runs.Run:
+        """Run a job in batch to its end."""
+        days = ("--from", str(DAY), "--to", str(DAY))
+        return self._run(submit.submit(self.settings, self.conf, job, "batch", ("--mode", "batch", *days, *arguments)))
+
+    def _run(self, run_id: str) -> runs.Run:
+        with stores.hbase(self.settings) as connection:
+            return runs.get(connection, run_id)
+
+    def seconds_to_the_days_end(self, run: runs.Run) -> float:
+        """Wait until the whole day of a streaming run is in its store; seconds since all its tasks were deployed."""
+        end = self.settings.time.day_end(DAY)
+        if run.job == runs.DASHBOARD:
+            client = stores.redis(self.settings)
+            await_(lambda: (stores.read_final_until(client, self.settings, run.run_id) or 0) >= end, run.run_id)
+        else:
+            with stores.hbase(self.settings) as connection:
+                await_(lambda: (runs.last_version(connection, run) or 0) >= end, run.run_id)
+        ended = dt.datetime.now(dt.UTC).timestamp()
+        return ended - float(self.rest("realtime", f"jobs/{run.flink_job_id}")["timestamps"]["RUNNING"]) / 1000
+
+    def sales(self, run: runs.Run) -> dict[str, tuple[int, int, int]]:
+        """`province|city` -> orders, cents, users of the day, as HBase holds them."""
+        with stores.hbase(self.settings) as connection:
+            found = stores.read_sales(
+                connection,
+                self.settings.report.buckets,
+                str(DAY),
+                run.run_id,
+                run.family,
+                self.settings.time.day_end(DAY),
+            )
+        return {
+            place: (int(row["orders"]), stores.cents(row["amount"]), int(row["users"]))
+            for place, row in found.items()
+            if not place.endswith(f"|{stores.ALL}")
+        }
+
+    def cancel(self, run: runs.Run) -> None:
+        """End a streaming run."""
+        flink_rest.cancel(self.settings, "realtime", run.flink_job_id)
+
+    def rest(self, cluster: str, path: str) -> Any:
+        """An answer of Flink's REST API."""
+        answer = requests.get(f"http://{getattr(self.settings.flink, cluster).rest}/{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def garbage_ms(self) -> float:
+        """Time that the live cluster's TaskManager has spent collecting garbage since it started."""
+        (manager,) = self.rest("realtime", "taskmanagers")["taskmanagers"]
+        metrics = f"taskmanagers/{manager['id']}/metrics"
+        names = [m["id"] for m in self.rest("realtime", metrics) if m["id"].startswith("Status.JVM.GarbageCollector.")]
+        asked = ",".join(name for name in names if name.endswith(".Time") and ".All." not in name)
+        return sum(float(m["value"]) for m in self.rest("realtime", f"{metrics}?get={asked}"))
+
+    def memory(self) -> dict[str, float]:
+        """Server -> resident MiB; `python workers` and `redis` count too."""
+        found = {row.server: float(row.rss_mb) for row in status(self.instance)}
+        (manager,) = (row.pid for row in status(self.instance) if row.server == "realtime-taskmanager")
+        workers = [p for p in psutil.Process(manager).children(recursive=True) if "python" in p.name()]
+        return found | {"python workers": sum(p.memory_info().rss for p in workers) / 2**20}
+
+
+@contextmanager
+def servers(say: Say) -> Iterator[Place]:
+    """Servers of the benchmark's own, removed with their data in the end."""
+    name = f"bench-{os.getpid()}"
+    instance = create_instance(name)
+    try:
+        up(instance, say)
+        file = Path(settings_file(name)).resolve()
+        yield Place(instance, Settings.load(str(file)), str(file))
+    finally:
+        down(instance, say, purge=True)
+
+
+def await_(condition: Callable[[], bool], what: str) -> None:
+    """Ask twenty times a second until it holds; raises `tenacity.RetryError` when it is stuck."""
+    del what
+    Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.05))(
+        condition
+    )

@@ -1,0 +1,98 @@
+"""How many records a second, from Kafka into the real stores? The jobs of this suite beside a loop written by hand.
+
+The clock of a streaming run starts when its tasks are deployed on a warm cluster and stops when the last figure of the
+day can be read in its store; that of a batch run is its Flink job's. The first seconds go into starting Python workers
+and compiling, so with two sizes there is a marginal rate too: what the further records took. The report of every run
+must be the hand-written loop's, to the cent and the user, or the benchmark fails.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from flink_jobs import flink_rest
+from tests.bench.figures import Figures
+from tests.bench.hand_loop import Sales
+from tests.bench.place import DAY, Place, Say
+
+BY_HAND = "hand-written loop"
+REPORT, BATCH, DASHBOARD = "daily_report streaming", "daily_report batch", "realtime_dashboard streaming"
+
+
+def measure(place: Place, figures: Figures, sizes: Sequence[int], rounds: int, say: Say) -> None:
+    """All contestants in turn on each size, round by round."""
+    records: dict[int, int] = {}
+    for size in sizes:
+        say(f"loading {size:,} orders")
+        records[size] = place.load(f"orders-{size}", size)
+    for number in range(rounds):
+        taken: dict[str, dict[int, float]] = {}
+        for size in sizes:
+            seconds, expected = _by_hand(place, f"orders-{size}")
+            taken.setdefault(BY_HAND, {})[size] = seconds
+            for name, run in _contestants(place, figures, f"orders-{size}", size, expected).items():
+                say(f"round {number + 1}, {size:,} orders: {name}")
+                taken.setdefault(name, {})[size] = run()
+        _note(figures, taken, records)
+
+
+def _note(figures: Figures, taken: dict[str, dict[int, float]], records: dict[int, int]) -> None:
+    for name, seconds in taken.items():
+        for size, took in seconds.items():
+            figures.add(f"{name}, {size:,} orders", records[size] / took / 1000, "thousand records/s")
+            if name != BY_HAND:
+                figures.compare(f"{name}, {size:,} orders", f"{BY_HAND}, {size:,} orders")
+        if len(seconds) > 1:
+            small, large = min(seconds), max(seconds)
+            further = (records[large] - records[small]) / (seconds[large] - seconds[small]) / 1000
+            figures.add(f"{name}, marginal", further, "thousand records/s")
+
+
+def _by_hand(place: Place, topic: str) -> tuple[float, Sales]:
+    command = [sys.executable, "-m", "tests.bench.hand_loop", place.conf, topic, str(DAY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    return result["seconds"], {place: (o, c, u) for place, (o, c, u) in result["sales"].items()}
+
+
+def _contestants(
+    place: Place, figures: Figures, topic: str, size: int, expected: Sales
+) -> dict[str, Callable[[], float]]:
+    def check(found: Sales, name: str) -> None:
+        if not expected or found != expected:
+            wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+            raise SystemExit(f"{name} and the hand-written loop disagree in {len(wrong)} cities, first {wrong[:1]}")
+
+    def streaming(job: str, name: str) -> float:
+        collected = place.garbage_ms()
+        run = place.start(job, "--topic", topic)
+        seconds = place.seconds_to_the_days_end(run)
+        done = flink_rest.checkpoints(place.settings, "realtime", run.flink_job_id)
+        sizes = [c["state_size"] for c in done["history"] if c["status"] == "COMPLETED"]
+        times = [c["end_to_end_duration"] for c in done["history"] if c["status"] == "COMPLETED"]
+        label = f"{name}, {size:,} orders"
+        figures.add(f"garbage collection, {label}", place.garbage_ms() - collected, "ms")
+        if sizes:
+            figures.add(f"largest checkpoint, {label}", max(sizes) / 2**20, "MiB")
+            figures.add(f"slowest checkpoint, {label}", max(times) / 1000, "s")
+        for server, mib in place.memory().items():
+            if server in ("realtime-taskmanager", "realtime-jobmanager", "python workers", "redis"):
+                figures.add(f"memory of {server}, {label}", mib, "MiB")
+        place.cancel(run)
+        if job == "daily_report":
+            check(place.sales(run), name)
+        return seconds
+
+    def batch() -> float:
+        run = place.batch("daily_report", "--topic", topic)
+        check(place.sales(run), BATCH)
+        return float(place.rest("batch", f"jobs/{run.flink_job_id}")["duration"]) / 1000
+
+    return {
+        DASHBOARD: lambda: streaming("realtime_dashboard", DASHBOARD),
+        REPORT: lambda: streaming("daily_report", REPORT),
+        BATCH: batch,
+    }
