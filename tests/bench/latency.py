@@ -22,8 +22,8 @@ from tests.bench.place import Place, Say
 WARM_UP_S, MEASURED_S, TICK_S = 30.0, 40.0, 0.004
 PROBES_S = 20
 LOST_S = 30.0
-Waiting = dict[tuple[str, str], tuple[int, float]]
-"""(day, field) of a probe that is not readable yet -> the count it will bring, when it was appended (monotonic s)."""
+Waiting = dict[tuple[str, str, int], float]
+"""(day, field, the count it will bring) of a probe that is not readable yet -> when it was appended (monotonic s)."""
 
 
 def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int, say: Say) -> None:
@@ -69,6 +69,7 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
     latencies: list[float] = []
     number = sent = 0
     begin = time.monotonic()
+    counted_from = begin + WARM_UP_S
     next_probe = next_beat = begin
     with Producer(settings, topic) as producer:
         while (now := time.monotonic()) < begin + WARM_UP_S + MEASURED_S:
@@ -85,11 +86,10 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
                     str(day),
                     f"{(minute - start) // 3_600_000:02}:{(minute - start) // 60_000 % 60:02}|{province}",
                 )
-                if field not in waiting:
-                    counts[field] = counts.get(field, 0) + 1
-                    waiting[field] = (counts[field], time.monotonic())
-                    producer.send(_order(f"probe-{number}", wall, province, city, number % settings.kafka.partitions))
-                    number += 1
+                counts[field] = counts.get(field, 0) + 1
+                waiting[(*field, counts[field])] = time.monotonic()
+                producer.send(_order(f"probe-{number}", wall, province, city, number % settings.kafka.partitions))
+                number += 1
                 next_probe += 1 / PROBES_S
             due = int((now - begin) * rate) - sent
             for _ in range(due):
@@ -97,10 +97,10 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
                 producer.send(_order(f"bulk-{sent}", wall, province, city, sent % settings.kafka.partitions))
                 sent += 1
             producer.poll(TICK_S / 2)
-            latencies += _arrived(client, settings.redis.prefix, run_id, waiting, begin + WARM_UP_S)
+            latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
     deadline = time.monotonic() + LOST_S
     while waiting and time.monotonic() < deadline:
-        latencies += _arrived(client, settings.redis.prefix, run_id, waiting, begin + WARM_UP_S)
+        latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
     if waiting or sent < rate * (WARM_UP_S + MEASURED_S) * 0.98:
         raise SystemExit(f"{len(waiting)} probes were not readable after {LOST_S:.0f} s; {sent:,} orders were sent")
     return latencies
@@ -111,15 +111,14 @@ def _arrived(client: Redis, prefix: str, run_id: str, waiting: Waiting, counted_
     if not waiting:
         return []
     pipe = client.pipeline(transaction=False)
-    fields = list(waiting)
-    for day, field in fields:
+    probes = list(waiting)
+    for day, field, _ in probes:
         pipe.hget(f"{prefix}:{run_id}:minutes:{day}", field)
     values, now = pipe.execute(), time.monotonic()
     found = []
-    for place, value in zip(fields, values, strict=True):
-        count, at = waiting[place]
-        if value is not None and int(value.split(":")[1]) >= count:
-            del waiting[place]
+    for probe, value in zip(probes, values, strict=True):
+        if value is not None and int(value.split(":")[1]) >= probe[2]:
+            at = waiting.pop(probe)
             if at >= counted_from:
                 found.append((now - at) * 1000)
     return found

@@ -57,10 +57,10 @@ class Place:
         end = self.settings.time.day_end(DAY)
         if run.job == runs.DASHBOARD:
             client = stores.redis(self.settings)
-            await_(lambda: (stores.read_final_until(client, self.settings, run.run_id) or 0) >= end, run.run_id)
+            await_(lambda: (stores.read_final_until(client, self.settings, run.run_id) or 0) >= end)
         else:
             with stores.hbase(self.settings) as connection:
-                await_(lambda: (runs.last_version(connection, run) or 0) >= end, run.run_id)
+                await_(lambda: (runs.last_version(connection, run) or 0) >= end)
         ended = dt.datetime.now(dt.UTC).timestamp()
         return ended - float(self.rest("realtime", f"jobs/{run.flink_job_id}")["timestamps"]["RUNNING"]) / 1000
 
@@ -120,9 +120,8 @@ def servers(say: Say) -> Iterator[Place]:
         down(instance, say, purge=True)
 
 
-def await_(condition: Callable[[], bool], what: str) -> None:
+def await_(condition: Callable[[], bool]) -> None:
     """Ask twenty times a second until it holds; raises `tenacity.RetryError` when it is stuck."""
-    del what
     Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.05))(
         condition
     )
