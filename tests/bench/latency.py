@@ -9,6 +9,8 @@ a second gets it.
 from __future__ import annotations
 
 import time
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from redis import Redis
@@ -21,9 +23,18 @@ from tests.bench.place import Place, Say
 
 WARM_UP_S, MEASURED_S, TICK_S = 30.0, 40.0, 0.004
 PROBES_S = 20
-LOST_S = 30.0
+LOST_S = 60.0
+ASKED_AT_ONCE = 40  # the oldest: when the job is behind, asking for all would slow it further
 Waiting = dict[tuple[str, str, int], float]
 """(day, field, the count it will bring) of a probe that is not readable yet -> when it was appended (monotonic s)."""
+
+
+class Flow(NamedTuple):
+    """`latencies`: ms; `unread`: probes that could not be read a minute after the end; `sent`: orders/s."""
+
+    latencies: list[float]
+    unread: int
+    sent: float
 
 
 def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int, say: Say) -> None:
@@ -35,10 +46,12 @@ def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int,
                 say(f"round {number + 1}: latency at {rate:,} orders/s, dashboard {with_what}")
                 found = _once(place, f"latency-{number}-{rate}-{int(beside)}", rate, beside)
                 for name, value in zip(
-                    ("p50", "p95", "p99", "max"), np.percentile(found, (50, 95, 99, 100)), strict=True
+                    ("p50", "p95", "p99", "max"), np.percentile(found.latencies, (50, 95, 99, 100)), strict=True
                 ):
                     figures.add(f"latency {name} at {rate:,} orders/s, {with_what}", float(value), "ms")
-                figures.add(f"probes at {rate:,} orders/s, {with_what}", len(found), "")
+                figures.add(f"probes at {rate:,} orders/s, {with_what}", len(found.latencies), "")
+                figures.add(f"probes never read at {rate:,} orders/s, {with_what}", found.unread, "")
+                figures.add(f"orders sent at {rate:,} orders/s, {with_what}", found.sent, "orders/s")
         for rate in rates:
             for name in ("p50", "p99"):
                 figures.compare(
@@ -47,7 +60,7 @@ def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int,
                 )
 
 
-def _once(place: Place, topic: str, rate: int, beside: bool) -> list[float]:
+def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
     create_topic(place.settings, topic, place.settings.kafka.partitions)
     jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
     started = [place.start(job, "--topic", topic) for job in jobs]
@@ -58,7 +71,7 @@ def _once(place: Place, topic: str, rate: int, beside: bool) -> list[float]:
             place.cancel(run)
 
 
-def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
+def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
     settings = place.settings
     known = regions.load(settings.regions_file())
     places = [(province, cities[0]) for province, cities in sorted(known.provinces.items())]
@@ -101,9 +114,9 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> list[float]:
     deadline = time.monotonic() + LOST_S
     while waiting and time.monotonic() < deadline:
         latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
-    if waiting or sent < rate * (WARM_UP_S + MEASURED_S) * 0.98:
-        raise SystemExit(f"{len(waiting)} probes were not readable after {LOST_S:.0f} s; {sent:,} orders were sent")
-    return latencies
+    # A probe that has not come by then is told with what it has waited so far: too slow is no reason to leave it out.
+    late = [(time.monotonic() - at) * 1000 for at in waiting.values() if at >= counted_from]
+    return Flow(latencies + late, len(waiting), sent / (WARM_UP_S + MEASURED_S))
 
 
 def _arrived(client: Redis, prefix: str, run_id: str, waiting: Waiting, counted_from: float) -> list[float]:
@@ -111,7 +124,7 @@ def _arrived(client: Redis, prefix: str, run_id: str, waiting: Waiting, counted_
     if not waiting:
         return []
     pipe = client.pipeline(transaction=False)
-    probes = list(waiting)
+    probes = list(islice(waiting, ASKED_AT_ONCE))
     for day, field, _ in probes:
         pipe.hget(f"{prefix}:{run_id}:minutes:{day}", field)
     values, now = pipe.execute(), time.monotonic()
