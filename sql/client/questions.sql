@@ -3,15 +3,13 @@
 
 -- How many records of the log have which verdict?
 SELECT CAST(event_time AS DATE) AS `day`, verdict, COUNT(*) AS records
-FROM verdicts
-WHERE event_time >= TIMESTAMP '${from_day} 00:00:00' AND event_time < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY
+FROM verdicts_of_days
 GROUP BY CAST(event_time AS DATE), verdict
 ORDER BY `day`, verdict;
 
 -- Who ordered for the most?
 SELECT user_id, COUNT(*) AS orders, SUM(amount) AS amount
-FROM accepted
-WHERE accepted_time >= TIMESTAMP '${from_day} 00:00:00' AND accepted_time < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY
+FROM accepted_of_days
 GROUP BY user_id
 ORDER BY amount DESC, user_id
 LIMIT 10;
