@@ -27,13 +27,13 @@ ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 
 def overview(settings: Settings, cluster: str) -> dict[str, Any]:
     """What the cluster says of itself; raises `UserError` if it does not answer."""
-    answer: dict[str, Any] = _ask(settings, cluster, "overview")
+    answer: dict[str, Any] = ask(settings, cluster, "overview")
     return answer
 
 
 def jobs(settings: Settings, cluster: str) -> list[dict[str, Any]]:
     """All jobs that the cluster remembers, as the REST API gives them: `jid`, `name`, `state`, …"""
-    found: list[dict[str, Any]] = _ask(settings, cluster, "jobs/overview")["jobs"]
+    found: list[dict[str, Any]] = ask(settings, cluster, "jobs/overview")["jobs"]
     return found
 
 
@@ -55,33 +55,33 @@ def job_state(settings: Settings, cluster: str, flink_job: str) -> str:
 
 def checkpoints(settings: Settings, cluster: str, flink_job: str) -> dict[str, Any]:
     """What the REST API says of a job's checkpoints: `counts`, `latest`, `history`, …"""
-    answer: dict[str, Any] = _ask(settings, cluster, f"jobs/{flink_job}/checkpoints")
+    answer: dict[str, Any] = ask(settings, cluster, f"jobs/{flink_job}/checkpoints")
     return answer
 
 
 def failures(settings: Settings, cluster: str, flink_job: str) -> list[dict[str, Any]]:
     """The failures that Flink remembers of a job, newest first: `timestamp` (epoch ms), `stacktrace`, `taskName`."""
-    found: list[dict[str, Any]] = _ask(settings, cluster, f"jobs/{flink_job}/exceptions")["exceptionHistory"]["entries"]
+    found: list[dict[str, Any]] = ask(settings, cluster, f"jobs/{flink_job}/exceptions")["exceptionHistory"]["entries"]
     return found
 
 
 def job_metrics(settings: Settings, cluster: str, flink_job: str, names: Iterable[str]) -> dict[str, float]:
     """Metrics of a job by name; one that Flink has not gathered yet is left out."""
-    found = _ask(settings, cluster, f"jobs/{flink_job}/metrics?get={','.join(names)}")
+    found = ask(settings, cluster, f"jobs/{flink_job}/metrics?get={','.join(names)}")
     return {metric["id"]: float(metric["value"]) for metric in found}
 
 
 def source_metrics(settings: Settings, cluster: str, flink_job: str, endings: tuple[str, ...]) -> dict[str, float]:
     """Metrics of a job's sources whose names end so: name -> the least value over the subtasks."""
     found: dict[str, float] = {}
-    for vertex in _ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
+    for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
         if not vertex["name"].startswith("Source: "):
             continue
         path = f"jobs/{flink_job}/vertices/{vertex['id']}/subtasks/metrics"
-        names = [metric["id"] for metric in _ask(settings, cluster, path) if metric["id"].endswith(endings)]
+        names = [metric["id"] for metric in ask(settings, cluster, path) if metric["id"].endswith(endings)]
         if names:
             asked = quote(",".join(names), safe=",")
-            found |= {metric["id"]: float(metric["min"]) for metric in _ask(settings, cluster, f"{path}?get={asked}")}
+            found |= {metric["id"]: float(metric["min"]) for metric in ask(settings, cluster, f"{path}?get={asked}")}
     return found
 
 
@@ -89,9 +89,9 @@ def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
     """Wait until every task of a job runs; raises `UserError` with the cause if it fails or takes too long."""
 
     def running() -> bool:
-        answer = _ask(settings, cluster, f"jobs/{flink_job}")
+        answer = ask(settings, cluster, f"jobs/{flink_job}")
         if answer["state"] in ENDED:
-            causes = _ask(settings, cluster, f"jobs/{flink_job}/exceptions").get("root-exception") or answer["state"]
+            causes = ask(settings, cluster, f"jobs/{flink_job}/exceptions").get("root-exception") or answer["state"]
             raise UserError(f"Flink job {flink_job} did not start: {_first_cause(causes)}")
         return bool(answer["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in answer["vertices"]))
 
@@ -122,7 +122,7 @@ def stop(settings: Settings, cluster: str, flink_job: str, folder: str) -> str:
     progress = f"jobs/{flink_job}/savepoints/{asked['request-id']}"
 
     def outcome() -> dict[str, Any]:
-        answer: dict[str, Any] = _ask(settings, cluster, progress)
+        answer: dict[str, Any] = ask(settings, cluster, progress)
         return answer
 
     waiting = Retrying(
@@ -156,7 +156,8 @@ def _first_cause(trace: str) -> str:
     return causes[-1] if causes else trace.splitlines()[0]
 
 
-def _ask(settings: Settings, cluster: str, path: str) -> Any:
+def ask(settings: Settings, cluster: str, path: str) -> Any:
+    """What a cluster's REST API answers; raises `UserError` if it does not answer."""
     retrying = Retrying(
         retry=retry_if_exception_type(requests.Timeout), stop=stop_after_delay(30), wait=wait_fixed(0.5), reraise=True
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from flink_jobs.stack.instance import home
 from tests.bench import figures, latency, place, throughput
 
 
@@ -14,7 +15,7 @@ from tests.bench import figures, latency, place, throughput
 @click.option("--rate", multiple=True, type=click.IntRange(min=100), default=(2_000, 10_000), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", type=click.Choice(["throughput", "latency"]), help="One part of it.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(".samewater/bench-report"))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=home() / "bench-report")
 def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: str | None, out: Path) -> None:
     """Measure throughput and latency on servers of its own, and write bench.md and bench.json."""
     about, found = figures.machine(), figures.Figures()

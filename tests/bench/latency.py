@@ -21,7 +21,7 @@ from flink_jobs.order_log import HEARTBEAT, Producer, Record, create_topic
 from tests.bench.figures import Figures
 from tests.bench.place import Place, Say
 
-WARM_UP_S, MEASURED_S, TICK_S = 30.0, 40.0, 0.004
+WARM_UP_S, MEASURED_S, POLL_S = 30.0, 40.0, 0.002
 PROBES_S = 20
 LOST_S = 60.0
 ASKED_AT_ONCE = 40  # the oldest: when the job is behind, asking for all would slow it further
@@ -93,12 +93,9 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
                 next_beat = now + 10
             if now >= next_probe:
                 province, city = probes[number % len(probes)]
-                minute = wall - wall % 60_000
-                day, start = settings.time.day_of(minute), settings.time.day_start(settings.time.day_of(minute))
-                field = (
-                    str(day),
-                    f"{(minute - start) // 3_600_000:02}:{(minute - start) // 60_000 % 60:02}|{province}",
-                )
+                day = settings.time.day_of(wall)
+                hour, rest = divmod(wall - settings.time.day_start(day), 3_600_000)
+                field = (str(day), f"{hour:02}:{rest // 60_000:02}|{province}")
                 counts[field] = counts.get(field, 0) + 1
                 waiting[(*field, counts[field])] = time.monotonic()
                 producer.send(_order(f"probe-{number}", wall, province, city, number % settings.kafka.partitions))
@@ -109,7 +106,7 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
                 province, city = crowd[sent % len(crowd)]
                 producer.send(_order(f"bulk-{sent}", wall, province, city, sent % settings.kafka.partitions))
                 sent += 1
-            producer.poll(TICK_S / 2)
+            producer.poll(POLL_S)
             latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
     deadline = time.monotonic() + LOST_S
     while waiting and time.monotonic() < deadline:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import requests
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores, submit
@@ -19,6 +18,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.stack import create_instance, settings_file
 from flink_jobs.stack.control import down, status, up
 from flink_jobs.stack.instance import Instance
+from tests.bench.hand_loop import Sales
 
 DAY = dt.date(2025, 11, 11)
 PATIENCE_S = 3600.0  # a run that has not ended by then is reported as stuck
@@ -64,7 +64,7 @@ class Place:
         ended = dt.datetime.now(dt.UTC).timestamp()
         return ended - float(self.rest("realtime", f"jobs/{run.flink_job_id}")["timestamps"]["RUNNING"]) / 1000
 
-    def sales(self, run: runs.Run) -> dict[str, tuple[int, int, int]]:
+    def sales(self, run: runs.Run) -> Sales:
         """`province|city` -> orders, cents, users of the day, as HBase holds them."""
         with stores.hbase(self.settings) as connection:
             found = stores.read_sales(
@@ -87,9 +87,7 @@ class Place:
 
     def rest(self, cluster: str, path: str) -> Any:
         """An answer of Flink's REST API."""
-        answer = requests.get(f"http://{getattr(self.settings.flink, cluster).rest}/{path}", timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return flink_rest.ask(self.settings, cluster, path)
 
     def garbage_ms(self) -> float:
         """Time that the live cluster's TaskManager has spent collecting garbage since it started."""
@@ -101,9 +99,10 @@ class Place:
 
     def memory(self) -> dict[str, float]:
         """Server -> resident MiB; `python workers` and `redis` count too."""
-        found = {row.server: float(row.rss_mb) for row in status(self.instance)}
-        (manager,) = (row.pid for row in status(self.instance) if row.server == "realtime-taskmanager")
-        workers = [p for p in psutil.Process(manager).children(recursive=True) if "python" in p.name()]
+        rows = {row.server: row for row in status(self.instance)}
+        manager = psutil.Process(rows["realtime-taskmanager"].pid)
+        workers = [p for p in manager.children(recursive=True) if "python" in p.name()]
+        found = {server: float(row.rss_mb) for server, row in rows.items()}
         return found | {"python workers": sum(p.memory_info().rss for p in workers) / 2**20}
 
 
