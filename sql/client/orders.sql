@@ -5,10 +5,11 @@ ${options}
 \i views/parsed;
 \i views/minute_records;
 \i views/classified;
-\i views/numbered_copies;
-\i views/timely_copies;
+\i views/copies_by_key;
 \i views/accepted;
 \i views/accepted_of_days;
+\i views/duplicates;
+\i views/keys_of_minutes;
 \i views/late_orders;
 \i views/verdicts;
 \i views/verdicts_of_days;

@@ -5,9 +5,10 @@
 SELECT window_start AS minute_start,
        accepted_time AS minute_time,
        COALESCE(province, 'ALL') AS province,
-       COUNT(*) FILTER (WHERE copy_number = 1) AS orders,
-       CAST(COALESCE(SUM(amount) FILTER (WHERE copy_number = 1), 0) * 100 AS BIGINT) AS cents
+       CAST(SUM(orders) AS BIGINT) AS orders,
+       CAST(SUM(amount) * 100 AS BIGINT) AS cents
 FROM (
-  SELECT window_start, window_end, accepted_time, copy_number, o.province AS province, o.amount AS amount
-  FROM timely_copies)
+  SELECT window_start, window_end, accepted_time, province, 1 AS orders, amount FROM accepted
+  UNION ALL
+  SELECT window_start, window_end, accepted_time, province, 0, CAST(0 AS DECIMAL(12, 2)) FROM duplicates)
 GROUP BY window_start, window_end, accepted_time, GROUPING SETS ((), (province))

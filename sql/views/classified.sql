@@ -2,7 +2,7 @@
 --
 -- verdict: malformed, heartbeat, invalid, future, late or timely, the first rule that fits (the order contract in
 -- README.md). `timely` is divided into accepted and duplicate by
--- timely_copies, `late` into late and late_copy by late_orders.
+-- copies_by_key, `late` into late and late_copy by late_orders.
 CREATE TEMPORARY VIEW classified AS
 SELECT f, event_time, window_start, window_end, window_time,
        CASE

@@ -1,6 +1,6 @@
 -- Which record of each key arrived first? One row per key (order_id, order_time), as soon as it is there.
 --
--- arrived: processing time. A record that arrives later may yet be the accepted one (timely_copies): this is for
+-- arrived: processing time. A record that arrives later may yet be the accepted one (copies_by_key): this is for
 -- provisional figures.
 CREATE TEMPORARY VIEW first_copies AS
 SELECT minute_start, province, amount, PROCTIME() AS arrived

@@ -12,8 +12,8 @@ UNION ALL
 SELECT verdict, CAST(NULL AS STRING), f, event_time
 FROM late_orders
 UNION ALL
-SELECT CASE WHEN copy_number = 1 THEN 'accepted' ELSE 'duplicate' END, CAST(NULL AS STRING),
-       CAST(ROW(CAST(NULL AS BYTES), o.kafka_partition, o.kafka_offset, o.ingest_ltz, CAST(NULL AS STRING), FALSE,
-                o.order_id, o.order_time, o.user_id, o.province, o.city, CAST(o.amount AS STRING)) AS ${fields_type}),
-       accepted_time
-FROM timely_copies
+SELECT 'accepted', CAST(NULL AS STRING), ${fields_of_order}, accepted_time
+FROM accepted
+UNION ALL
+SELECT 'duplicate', CAST(NULL AS STRING), ${fields_of_order}, accepted_time
+FROM duplicates

@@ -198,7 +198,7 @@ def test_readers_give_what_the_run_holds(story: Story):
 
 BROKEN_IN_BATCH = {
     "another order of ties": {
-        "sql/views/numbered_copies.sql": [("ingest_ltz, payload_digest,", "ingest_ltz, payload_digest DESC,")]
+        "sql/views/copies_by_key.sql": [("MD5(CAST(f.payload AS STRING))", "REVERSE(MD5(CAST(f.payload AS STRING)))")]
     },
     "lateness off by 1 ms": {
         "sql/views/classified.sql": [("< f.ingest_ltz - ${lateness}", "<= f.ingest_ltz - ${lateness}")]
@@ -208,7 +208,13 @@ BROKEN_IN_BATCH = {
     },
     "de-duplication by order_id alone": {
         "sql/views/minute_records.sql": [("INTERVAL '1' MINUTE", "INTERVAL '1' DAY")],
-        "sql/views/numbered_copies.sql": [("window_end, order_id, order_time", "window_end, order_id")],
+        "sql/views/copies_by_key.sql": [
+            ("window_time, order_id, order_time))", "window_time, order_id))"),
+            (
+                "key_time, order_id, order_time, MIN(copy)",
+                "key_time, order_id, MIN(order_time) AS order_time, MIN(copy)",
+            ),
+        ],
     },
     "duplicates by subtraction": {
         "sql/queries/verdict_counts.sql": [

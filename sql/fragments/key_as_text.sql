@@ -1,0 +1,1 @@
+CONCAT(order_id, '|', CAST(order_time AS STRING))

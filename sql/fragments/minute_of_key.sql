@@ -1,0 +1,1 @@
+order_time - MOD(order_time, 60000)

@@ -1,0 +1,1 @@
+MOD(HASH_CODE(order_id), 128)
