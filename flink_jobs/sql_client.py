@@ -103,7 +103,7 @@ def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     cluster = flink_rest.CLUSTERS[request.mode]
     refuse_without_slots(settings, request.mode, request.parallelism)
     provisional = request.mode == "batch" and job.is_open(settings, request)
-    prepared = job.prepare(settings, request, module.OPTIONS[request.mode], step, provisional)
+    prepared = job.prepare(settings, request, module.options(request.mode, settings), step, provisional)
     text = script(prepared, name, module.SINKS)
     run = job.register(settings, prepared)
     with job.attempt(settings, run.run_id, run.mode) as started:

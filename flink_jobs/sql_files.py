@@ -60,6 +60,8 @@ def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
         "clock_skew": interval(time.clock_skew_ms),
         "future": interval(time.future_ms),
         "late_copy_horizon": interval(time.late_copy_horizon_ms),
+        # An outage that is not longer does not make a minute's provisional sum begin anew.
+        "sums_remembered": f"{max(6 * 3_600_000, 4 * (time.lateness_ms + time.future_ms + time.clock_skew_ms))} ms",
         "provinces": f"'|{'|'.join(sorted(regions.provinces))}|'",
         "cities": f"'|{'|'.join(f'{province}/{city}' for city, province in sorted(regions.cities.items()))}|'",
         "place_in_canonical_order": _place_in_canonical_order(regions),

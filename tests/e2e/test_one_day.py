@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import datagen, order_log, runs, stores
+from flink_jobs import compiled, datagen, order_log, runs, stores
 from flink_jobs.checks import ABSENT
 from flink_jobs.flink_rest import cancel
 from flink_jobs.settings import Settings
@@ -194,6 +195,15 @@ def test_readers_give_what_the_run_holds(story: Story):
     with stores.hbase(story.local.settings) as connection:
         marker = runs.markers(connection, str(FIRST), story.streaming)[story.local.settings.time.day_end(FIRST)]
     assert (row["orders"], row["amount"]) == (str(marker.orders), marker.amount)
+
+
+def test_the_dashboard_forgets_keys_soon_and_sums_late(story: Story):
+    """A hint in SQL that does not fit is left out without a word: what counts is the plan that runs."""
+    plan = json.loads(compiled.read(story.local.settings, story.dashboard).plan)
+    kept = {node["type"]: state["ttl"] for node in plan["nodes"] for state in node.get("state", ())}
+    time = story.local.settings.time
+    minutes = 2 * (time.lateness_ms + time.future_ms + time.clock_skew_ms) // 60_000
+    assert kept == {"stream-exec-deduplicate_1": f"{minutes} min", "stream-exec-group-aggregate_1": "6 h"}
 
 
 BROKEN_IN_BATCH = {
