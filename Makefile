@@ -4,6 +4,7 @@ SAMEWATER_HOME ?= .samewater
 jars := $(SAMEWATER_HOME)/jars
 poms := $(wildcard conf/maven/pom.xml conf/maven/*/pom.xml)
 samewater := .venv/bin/samewater
+rivals := $(SAMEWATER_HOME)/rivals/done.stamp
 ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 
 .DEFAULT_GOAL := help
@@ -55,7 +56,7 @@ reconcile: $(ready) ## check that stream, batch, log and oracle agree [ARGS="--f
 report: $(ready) ## print the daily report [ARGS="--day 2026-11-11"]
 	@$(samewater) report $(ARGS)
 
-bench: $(ready) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
+bench: $(ready) $(rivals) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
 	.venv/bin/python -m tests.bench $(ARGS)
 
 test: lint ## run every test, on servers of its own
@@ -83,6 +84,12 @@ $(SAMEWATER_HOME)/system.stamp: tools/system-packages.sh
 	@# uv takes a fifth of the time; pip knows the mirror or proxy that was set up for it.
 	@.venv/bin/uv pip install -q --python .venv/bin/python --build-constraints requirements.lock --require-hashes -r requirements.lock \
 		|| .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(rivals): tests/bench/rivals.lock .venv/packages.stamp
+	@echo "Installing DuckDB and Spark for the benchmark into $(@D) (0.6 GB)."
+	@.venv/bin/python -m venv $(@D)
+	@.venv/bin/uv pip install -q --python $(@D)/bin/python --require-hashes -r tests/bench/rivals.lock
 	@touch $@
 
 .venv/project.stamp: pyproject.toml .venv/packages.stamp

@@ -1,4 +1,4 @@
-"""`make bench`: python -m tests.bench [--orders N …] [--rounds N] [--only PART] [--out FOLDER]."""
+"""`make bench`: python -m tests.bench [--orders N …] [--rate N …] [--rounds N] [--only PART …] [--out FOLDER]."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ from pathlib import Path
 import click
 
 from flink_jobs.stack.instance import home
-from tests.bench import figures, latency, place, throughput
+from tests.bench import alone, figures, files, latency, place, throughput
+
+PARTS = ("throughput", "queries", "state", "files", "latency")
 
 
 @click.command()
 @click.option("--orders", multiple=True, type=click.IntRange(min=1000), default=(500_000, 2_000_000), show_default=True)
 @click.option("--rate", multiple=True, type=click.IntRange(min=100), default=(2_000, 10_000), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--only", type=click.Choice(["throughput", "latency"]), help="One part of it.")
+@click.option("--only", multiple=True, type=click.Choice(PARTS), help="One part of it; may be given again.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=home() / "bench-report")
-def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: str | None, out: Path) -> None:
-    """Measure throughput and latency on servers of its own, and write bench.md and bench.json."""
+def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tuple[str, ...], out: Path) -> None:
+    """Measure throughput, state and latency on servers of its own, and write bench.md and bench.json."""
     about, found = figures.machine(), figures.Figures()
+    parts = [part for part in PARTS if not only or part in only]
     with place.servers(click.echo) as servers:
-        if only != "latency":
-            throughput.measure(servers, found, sorted(orders), rounds, click.echo)
+        records = servers.load_all(orders, click.echo) if parts != ["latency"] else {}
+        for part in parts:
+            match part:
+                case "throughput":
+                    throughput.measure(servers, found, records, rounds, click.echo)
+                case "queries":
+                    alone.measure(servers, found, records, rounds, click.echo)
+                case "state":
+                    alone.measure_state(servers, found, sorted(records), rounds, click.echo)
+                case "files":
+                    files.measure(servers, found, records, rounds, click.echo)
+                case "latency":
+                    latency.measure(servers, found, rate, rounds, click.echo)
             figures.write(out, about, found)
-        if only != "throughput":
-            latency.measure(servers, found, rate, rounds, click.echo)
     report = figures.write(out, about, found)
     click.echo(report.read_text(encoding="utf-8"))
     click.echo(f"report: {report}, {report.with_suffix('.json')}")

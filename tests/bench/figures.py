@@ -14,6 +14,7 @@ import statistics
 import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,42 +28,57 @@ JARS = ("flink", "flink.kafka", "kafka", "hbase", "hadoop")
 
 
 @dataclass
-class Figures:
+class Section:
     """name -> unit and a value per round; the order of the names is that of the report."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     ratios: list[tuple[str, str]] = field(default_factory=list)
 
+
+@dataclass
+class Figures:
+    """title -> section of the report."""
+
+    sections: dict[str, Section] = field(default_factory=dict)
+
+    def section(self, title: str) -> None:
+        """What is noted from now on stands under this title."""
+        self._open = self.sections.setdefault(title, Section())
+
     def add(self, name: str, value: float, unit: str) -> None:
         """Note one value of this round."""
-        self.units[name] = unit
-        self.values.setdefault(name, []).append(value)
+        self._open.units[name] = unit
+        self._open.values.setdefault(name, []).append(value)
 
     def compare(self, one: str, other: str) -> None:
-        """Ask for the ratio one/other, round by round."""
-        if (one, other) not in self.ratios:
-            self.ratios.append((one, other))
+        """Ask for the ratio one/other of two figures of this section, round by round."""
+        if (one, other) not in self._open.ratios:
+            self._open.ratios.append((one, other))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Name, unit, rounds, min, median, max of every figure and ratio."""
-        series = [(name, self.units[name], values) for name, values in self.values.items()]
-        for one, other in self.ratios:
-            if one in self.values and other in self.values:
-                pairs = [a / b for a, b in zip(self.values[one], self.values[other], strict=True)]
-                series.append((f"{one} / {other}", "ratio", pairs))
-        return [
-            {
-                "name": name,
-                "unit": unit,
-                "rounds": len(values),
-                "min": min(values),
-                "median": statistics.median(values),
-                "max": max(values),
-                "values": values,
-            }
-            for name, unit, values in series
-        ]
+        """Section, name, unit, rounds, min, median, max and values of every figure and ratio."""
+        found = []
+        for title, section in self.sections.items():
+            series = [(name, section.units[name], values) for name, values in section.values.items()]
+            for one, other in section.ratios:
+                if one in section.values and other in section.values:
+                    pairs = [a / b for a, b in zip(section.values[one], section.values[other], strict=True)]
+                    series.append((f"{one} / {other}", "ratio", pairs))
+            found += [
+                {
+                    "section": title,
+                    "name": name,
+                    "unit": unit,
+                    "rounds": len(values),
+                    "min": min(values),
+                    "median": statistics.median(values),
+                    "max": max(values),
+                    "values": values,
+                }
+                for name, unit, values in series
+            ]
+        return found
 
 
 def machine() -> dict[str, str]:
@@ -97,12 +113,13 @@ def write(folder: Path, about: dict[str, str], figures: Figures) -> Path:
     )
     lines = ["# Benchmark of Samewater", "", "| machine | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in about.items()]
-    lines += ["", "| figure | unit | rounds | min | median | max |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row['name']} | {row['unit']} | {row['rounds']} | {_short(row['min'])} | {_short(row['median'])} "
-        f"| {_short(row['max'])} |"
-        for row in rows
-    ]
+    for title, part in groupby(rows, key=lambda row: row["section"]):
+        lines += ["", f"## {title}", "", "| figure | unit | rounds | min | median | max |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| {row['name']} | {row['unit']} | {row['rounds']} | {_short(row['min'])} | {_short(row['median'])} "
+            f"| {_short(row['max'])} |"
+            for row in part
+        ]
     report = folder / "bench.md"
     report.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return report

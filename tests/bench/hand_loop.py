@@ -37,7 +37,7 @@ def count(settings: Settings, topic: str, day: dt.date) -> tuple[int, Sales]:
     start, end = rules.day_start(day), rules.day_end(day)
     first: dict[tuple[str, int], tuple[int, bytes, str, str, int]] = {}
     read = 0
-    for ingest, value in _records(settings, topic):
+    for _, _, ingest, value in records_of(settings, topic):
         read += 1
         order = _plain(value, cities)
         if order is None:
@@ -56,8 +56,8 @@ def count(settings: Settings, topic: str, day: dt.date) -> tuple[int, Sales]:
     return read, _sums(first.values())
 
 
-def _records(settings: Settings, topic: str) -> Iterator[tuple[int, bytes | None]]:
-    """Ingest time and value of every record of the topic as it is now."""
+def records_of(settings: Settings, topic: str) -> Iterator[tuple[int, int, int, bytes | None]]:
+    """Partition, offset, ingest time and value of every record of the topic as it is now."""
     consumer = Consumer(
         {
             "bootstrap.servers": settings.kafka.bootstrap,
@@ -74,7 +74,9 @@ def _records(settings: Settings, topic: str) -> Iterator[tuple[int, bytes | None
             for message in consumer.consume(10_000, timeout=1):
                 error = message.error()
                 if error is None:
-                    yield message.timestamp()[1], message.value()
+                    partition, offset = message.partition(), message.offset()
+                    assert partition is not None and offset is not None
+                    yield partition, offset, message.timestamp()[1], message.value()
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition())
                 else:

@@ -39,6 +39,7 @@ class Flow(NamedTuple):
 
 def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int, say: Say) -> None:
     """Each rate with the dashboard alone, then with the report beside it, round by round."""
+    figures.section("Latency, Kafka append to readable in Redis")
     for number in range(rounds):
         for rate in rates:
             for beside in (False, True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,14 @@ class Place:
         spec = datagen.Spec.by(self.settings, seed=7, first=DAY, last=DAY, orders=orders)
         order_log.create_topic(self.settings, topic, self.settings.kafka.partitions)
         return order_log.produce(self.settings, topic, datagen.day_records(spec))
+
+    def load_all(self, sizes: Iterable[int], say: Say) -> dict[int, int]:
+        """A topic `orders-SIZE` for each size; size -> records, the smallest first."""
+        records = {}
+        for size in sorted(sizes):
+            say(f"loading {size:,} orders")
+            records[size] = self.load(f"orders-{size}", size)
+        return records
 
     def start(self, job: str, *arguments: str) -> runs.Run:
         """Submit a streaming job; every task of it runs by then."""
@@ -104,6 +114,30 @@ class Place:
         workers = [p for p in manager.children(recursive=True) if "python" in p.name()]
         found = {server: float(row.rss_mb) for server, row in rows.items()}
         return found | {"python workers": sum(p.memory_info().rss for p in workers) / 2**20}
+
+    def log_garbage(self) -> Pauses:
+        """The pauses of the live cluster's TaskManager, from now on."""
+        return Pauses(self)
+
+
+class Pauses:
+    """Stops of a JVM for its garbage collector, from the JVM's own log (switched on while it runs)."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._file = place.instance.folder / "tmp" / "garbage.log"
+
+    def skip(self) -> None:
+        """Begin anew. A TaskManager that was restarted is followed too."""
+        self._file.unlink(missing_ok=True)
+        (pid,) = (row.pid for row in status(self._place.instance) if row.server == "realtime-taskmanager")
+        for arguments in ("disable", f"output={self._file} what=gc decorators=uptime"):
+            subprocess.run(["jcmd", str(pid), "VM.log", *arguments.split()], check=True, capture_output=True)
+
+    def read(self) -> list[float]:
+        """Each pause since `skip`, in ms."""
+        text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
+        return [float(ms) for ms in re.findall(r"Pause .* ([0-9.]+)ms$", text, re.MULTILINE)]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from flink_jobs import flink_rest
 from tests.bench.figures import Figures
@@ -22,16 +22,14 @@ BY_HAND = "hand-written loop"
 REPORT, BATCH, DASHBOARD = "daily_report streaming", "daily_report batch", "realtime_dashboard streaming"
 
 
-def measure(place: Place, figures: Figures, sizes: Sequence[int], rounds: int, say: Say) -> None:
+def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
     """All contestants in turn on each size, round by round."""
-    records: dict[int, int] = {}
-    for size in sizes:
-        say(f"loading {size:,} orders")
-        records[size] = place.load(f"orders-{size}", size)
+    figures.section("Throughput, Kafka to the stores")
+    sizes = sorted(records)
     for number in range(rounds):
         taken: dict[str, dict[int, float]] = {}
         for size in sizes:
-            seconds, expected = _by_hand(place, f"orders-{size}")
+            seconds, expected = by_hand(place, f"orders-{size}")
             taken.setdefault(BY_HAND, {})[size] = seconds
             for name, run in _contestants(place, figures, f"orders-{size}", size, expected).items():
                 say(f"round {number + 1}, {size:,} orders: {name}")
@@ -51,7 +49,8 @@ def _note(figures: Figures, taken: dict[str, dict[int, float]], records: dict[in
             figures.add(f"{name}, marginal", further, "thousand records/s")
 
 
-def _by_hand(place: Place, topic: str) -> tuple[float, Sales]:
+def by_hand(place: Place, topic: str) -> tuple[float, Sales]:
+    """Seconds and result of the hand-written loop."""
     command = [sys.executable, "-m", "tests.bench.hand_loop", place.conf, topic, str(DAY)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)

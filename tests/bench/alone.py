@@ -1,0 +1,114 @@
+"""What do the queries cost without the stores, how do they grow, and why does the report keep its state off the heap?
+
+Every run reads a topic to its end into `blackhole` (queries.py); its clock is that of the Flink job.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flink_jobs import flink_rest, stack, submit
+from flink_jobs.settings import ROOT
+from tests.bench.figures import Figures
+from tests.bench.hand_loop import Sales
+from tests.bench.place import DAY, Place, Say
+
+CASES = (("realtime_dashboard", "streaming"), ("daily_report", "streaming"), ("daily_report", "batch"))
+BACKENDS = {"heap (hashmap)": "hashmap", "off-heap (rocksdb)": "rocksdb"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """seconds: of the Flink job; checkpoints: size (MiB) and duration (s) of each that was completed."""
+
+    seconds: float
+    checkpoints: list[tuple[float, float]]
+    sales: Sales | None
+
+
+def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
+    """Run the queries of a job to the end of their input; `SystemExit` has what `flink run` said of a failure."""
+    cluster = flink_rest.CLUSTERS[mode]
+    rest = getattr(place.settings.flink, cluster).rest
+    command = [str(stack.flink_bin()), "run", "-m", rest, "-pym", "tests.bench.queries", "-pyfs", str(submit.package())]
+    done = subprocess.run(
+        [*command, "--", name, mode, "--conf", place.conf, "--day", str(DAY), *arguments],
+        env={**stack.flink_env(place.settings, cluster), "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    answers = [line for line in done.stdout.splitlines() if line.startswith('{"job"')]
+    if done.returncode != 0 or not answers:
+        raise SystemExit(f"the queries of {name} failed in {mode}: {(done.stdout + done.stderr)[-2000:]}")
+    answer = json.loads(answers[-1])
+    taken = flink_rest.checkpoints(place.settings, cluster, answer["job"]) if mode == "streaming" else {"history": []}
+    return Run(
+        float(place.rest(cluster, f"jobs/{answer['job']}")["duration"]) / 1000,
+        [
+            (c["state_size"] / 2**20, c["end_to_end_duration"] / 1000)
+            for c in taken["history"]
+            if c["status"] == "COMPLETED"
+        ],
+        answer["sales"] and {city: (o, c, u) for city, (o, c, u) in answer["sales"].items()},
+    )
+
+
+def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
+    """The queries of both jobs into `blackhole`, by size and by slots."""
+    figures.section("The queries alone, into blackhole")
+    for number in range(rounds):
+        for size in records:
+            for name, mode in CASES:
+                for slots in (1, 2):
+                    label = f"{name} {mode}, {size:,} orders, {_slots(slots)}"
+                    say(f"round {number + 1}: {label}")
+                    found = run(place, name, mode, "--topic", f"orders-{size}", "--parallelism", str(slots))
+                    figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
+                    if found.checkpoints:
+                        figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
+    smallest = min(records)
+    for name, mode in CASES:
+        for size in records:
+            figures.compare(
+                f"{name} {mode}, {size:,} orders, {_slots(2)}", f"{name} {mode}, {size:,} orders, {_slots(1)}"
+            )
+            if size != smallest:
+                figures.compare(
+                    f"{name} {mode}, {size:,} orders, {_slots(2)}", f"{name} {mode}, {smallest:,} orders, {_slots(2)}"
+                )
+
+
+def _slots(number: int) -> str:
+    return "1 slot" if number == 1 else f"{number} slots"
+
+
+def measure_state(place: Place, figures: Figures, sizes: Sequence[int], rounds: int, say: Say) -> None:
+    """The report's state on the heap and off it."""
+    figures.section("State of the report on the heap and off it (daily_report streaming, into blackhole)")
+    pauses = place.log_garbage()
+    for number in range(rounds):
+        for size in sizes:
+            for title, backend in BACKENDS.items():
+                label = f"{title}, {size:,} orders"
+                say(f"round {number + 1}: state on {label}")
+                pauses.skip()
+                found = run(
+                    place, "daily_report", "streaming", "--topic", f"orders-{size}",
+                    "--option", f"state.backend.type={backend}",
+                )  # fmt: skip
+                stopped = pauses.read() or [0.0]
+                figures.add(f"seconds, {label}", found.seconds, "s")
+                figures.add(f"longest pause, {label}", max(stopped), "ms")
+                figures.add(f"all pauses, {label}", sum(stopped), "ms")
+                figures.add(f"memory of the TaskManager, {label}", place.memory()["realtime-taskmanager"], "MiB")
+                if found.checkpoints:
+                    figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
+                    figures.add(f"slowest checkpoint, {label}", max(c[1] for c in found.checkpoints), "s")
+    heap, off = BACKENDS
+    for size in sizes:
+        for what in ("seconds", "longest pause", "all pauses"):
+            figures.compare(f"{what}, {heap}, {size:,} orders", f"{what}, {off}, {size:,} orders")

@@ -1,0 +1,101 @@
+"""What do a job's queries cost without its stores? The program that `alone.py` hands to `flink run`.
+
+Reads the order topic up to its present end, in both modes, or Parquet files with the same records; writes into
+`blackhole`, or for files returns the day's sales by city. Last line of its output: `{"job": id, "sales": {…} or null}`.
+
+    flink run -pym tests.bench.queries -pyfs dist/udfs.zip -- --conf … daily_report streaming --topic orders
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from types import ModuleType
+
+import click
+from pyflink.table import TableDescriptor
+
+from flink_jobs import daily_report, job, realtime_dashboard, stores
+from flink_jobs.session import Session
+from flink_jobs.settings import Settings
+from flink_jobs.sql_files import ORDER_VIEWS
+
+JOBS: dict[str, tuple[ModuleType, str]] = {
+    "realtime_dashboard": (realtime_dashboard, "MINUTE"),
+    "daily_report": (daily_report, "HOUR"),
+}
+ORDERS_IN_FILES = """CREATE TEMPORARY TABLE orders (
+  kafka_partition INT, kafka_offset BIGINT, ingest_ltz TIMESTAMP_LTZ(3)
+) WITH ('connector' = 'filesystem', 'path' = 'file://{folder}', 'format' = 'parquet')
+LIKE orders_schema (EXCLUDING METADATA)"""
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(JOBS)))
+@click.argument("mode", type=click.Choice(["streaming", "batch"]))
+@click.option("--conf", required=True)
+@click.option("--topic", required=True)
+@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--files", help="Folder of Parquet files to read instead of the topic.")
+@click.option("--parallelism", type=int)
+@click.option("--option", "options", multiple=True, help="A Flink option, key=value.")
+def main(
+    name: str,
+    mode: str,
+    conf: str,
+    topic: str,
+    day: dt.datetime,
+    files: str | None,
+    parallelism: int | None,
+    options: tuple[str, ...],
+) -> None:
+    """Run the queries of a job to the end of its input."""
+    settings = Settings.load(conf)
+    module, step = JOBS[name]
+    request = job.Request(name, mode, topic, day.date(), day.date(), None, parallelism)
+    chosen = {**module.options(mode, settings), **dict(option.split("=", 1) for option in options)}
+    prepared = job.prepare(settings, request, chosen, step)
+    prepared.files.also(scan_end="'scan.bounded.mode' = 'latest-offset'")
+    session = Session(prepared.files, prepared.options)
+    session.run("schema/orders")
+    if files is None:
+        session.run("bind/orders_kafka")
+    else:
+        session.tables.execute_sql(ORDERS_IN_FILES.format(folder=files))
+    session.run(*(f"views/{view}" for view in ORDER_VIEWS))
+    # What the jobs bind before their queries; the stores come after them.
+    if module is realtime_dashboard:
+        session.run("views/first_copies")
+    else:
+        session.run(f"bind/{mode}/day_windows", f"bind/{mode}/day_windows_of_verdicts")
+    if files is None:
+        _into_blackhole(session, module.QUERIES)
+    else:
+        _sales(session)
+
+
+def _into_blackhole(session: Session, queries: tuple[str, ...]) -> None:
+    statements = session.tables.create_statement_set()
+    for query in queries:
+        session.view(query)
+        statements.add_insert(TableDescriptor.for_connector("blackhole").build(), session.tables.from_path(query))
+    result = statements.execute()
+    result.wait()
+    click.echo(json.dumps({"job": str(result.get_job_client().get_job_id()), "sales": None}))
+
+
+def _sales(session: Session) -> None:
+    session.view("daily_sales")
+    result = session.tables.execute_sql(
+        "SELECT province, city, orders, amount, users FROM daily_sales WHERE province <> 'ALL' AND city <> 'ALL'"
+    )
+    with result.collect() as rows:
+        sales = {
+            f"{province}|{city}": (orders, stores.cents(str(amount)), users)
+            for province, city, orders, amount, users in rows
+        }
+    click.echo(json.dumps({"job": str(result.get_job_client().get_job_id()), "sales": sales}))
+
+
+if __name__ == "__main__":
+    main()
