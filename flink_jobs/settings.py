@@ -332,6 +332,12 @@ class Cluster(_Section):
     parallelism: Annotated[int, Unit("subtasks")] = Field(
         2, ge=1, le=32_768, description="Parallelism of a job, unless --parallelism says another."
     )
+    taskmanager_mb: Annotated[int, Unit("MiB")] = Field(
+        2_400,
+        ge=2_000,
+        le=1_000_000,
+        description="Memory of the local TaskManager: more for a larger backlog (heap) or a larger day (managed).",
+    )
 
 
 class Flink(_Section):

@@ -101,6 +101,10 @@ def sql_client() -> Path:
     return flink_home() / "bin" / "sql-client.sh"
 
 
+MANAGED_PERCENT = {"realtime": 25, "batch": 45}
+"""How much of a TaskManager's memory lies outside the heap, for RocksDB, for sorts and joins, and for Python."""
+
+
 def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
     """The variables that point Flink's scripts at one cluster of an instance, and at nothing else."""
     hadoop = jars("hadoop")
@@ -289,7 +293,17 @@ def template_values(instance: Instance) -> dict[str, object]:
         "socket": instance.socket,
         "hdfs": instance.settings.hdfs.uri + instance.settings.hdfs.root,
         "python": sys.executable,
+        **{f"memory.{cluster}": mb for cluster, mb in _taskmanager_mb(instance).items()},
+        **{
+            f"managed.{cluster}": mb * MANAGED_PERCENT[cluster] // 100
+            for cluster, mb in _taskmanager_mb(instance).items()
+        },
     }
+
+
+def _taskmanager_mb(instance: Instance) -> dict[str, int]:
+    flink = instance.settings.flink
+    return {"realtime": flink.realtime.taskmanager_mb, "batch": flink.batch.taskmanager_mb}
 
 
 def write_configuration(instance: Instance) -> None:

@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 import psutil
 
 from flink_jobs.settings import ROOT
+from tests.bench import place
 
 PACKAGES = ("apache-flink", "confluent-kafka", "orjson", "redis", "happybase")
 JARS = ("flink", "flink.kafka", "kafka", "hbase", "hadoop")
@@ -96,6 +97,7 @@ def machine() -> dict[str, str]:
         "cpu": f"{psutil.cpu_count()} × {cpu[1] if cpu else platform.processor()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": platform.release(),
+        "live TaskManager": f"{place.TASKMANAGER_MB} MiB",
         "load before": f"{psutil.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         "java": java,

@@ -24,6 +24,8 @@ from tests.bench.hand_loop import Sales
 
 DAY = dt.date(2025, 11, 11)
 PATIENCE_S = 3600.0  # a run that has not ended by then is reported as stuck
+# A third of the machine's memory: a replay of 8 million orders holds most of their keys on the dashboard's heap.
+TASKMANAGER_MB = max(2_400, psutil.virtual_memory().total // 3 // 2**20)
 Say = Callable[[str], None]
 
 
@@ -144,7 +146,7 @@ class Pauses:
 def servers(say: Say) -> Iterator[Place]:
     """Servers of the benchmark's own, removed with their data in the end."""
     name = f"bench-{os.getpid()}"
-    instance = create_instance(name)
+    instance = create_instance(name, TASKMANAGER_MB)
     try:
         up(instance, say)
         file = Path(settings_file(name)).resolve()
