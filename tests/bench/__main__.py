@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -20,6 +22,7 @@ PARTS = ("throughput", "queries", "state", "files", "latency")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=home() / "bench-report")
 def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tuple[str, ...], out: Path) -> None:
     """Measure throughput, state and latency on servers of its own, and write bench.md and bench.json."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers go down with it
     about, found = figures.machine(), figures.Figures()
     parts = [part for part in PARTS if not only or part in only]
     with place.servers(click.echo) as servers:

@@ -43,8 +43,8 @@ def _note(figures: Figures, taken: dict[str, dict[int, float]], records: dict[in
             figures.add(f"{name}, {size:,} orders", records[size] / took / 1000, "thousand records/s")
             if name != BY_HAND:
                 figures.compare(f"{name}, {size:,} orders", f"{BY_HAND}, {size:,} orders")
-        if len(seconds) > 1:
-            small, large = min(seconds), max(seconds)
+        small, large = min(seconds), max(seconds)
+        if seconds[large] > seconds[small]:
             further = (records[large] - records[small]) / (seconds[large] - seconds[small]) / 1000
             figures.add(f"{name}, marginal", further, "thousand records/s")
 
