@@ -101,14 +101,6 @@ class Place:
         """An answer of Flink's REST API."""
         return flink_rest.ask(self.settings, cluster, path)
 
-    def garbage_ms(self) -> float:
-        """Time that the live cluster's TaskManager has spent collecting garbage since it started."""
-        (manager,) = self.rest("realtime", "taskmanagers")["taskmanagers"]
-        metrics = f"taskmanagers/{manager['id']}/metrics"
-        names = [m["id"] for m in self.rest("realtime", metrics) if m["id"].startswith("Status.JVM.GarbageCollector.")]
-        asked = ",".join(name for name in names if name.endswith(".Time") and ".All." not in name)
-        return sum(float(m["value"]) for m in self.rest("realtime", f"{metrics}?get={asked}"))
-
     def memory(self) -> dict[str, float]:
         """Server -> resident MiB; `python workers` and `redis` count too."""
         rows = {row.server: row for row in status(self.instance)}

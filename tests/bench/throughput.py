@@ -16,28 +16,31 @@ from collections.abc import Callable
 from flink_jobs import flink_rest
 from tests.bench.figures import Figures
 from tests.bench.hand_loop import Sales
-from tests.bench.place import DAY, Place, Say
+from tests.bench.place import DAY, Pauses, Place, Say
 
+TITLE, RESOURCES = "Throughput, Kafka to the stores", "State, pauses and memory of these streaming runs"
 BY_HAND = "hand-written loop"
 REPORT, BATCH, DASHBOARD = "daily_report streaming", "daily_report batch", "realtime_dashboard streaming"
 
 
 def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
     """All contestants in turn on each size, round by round."""
-    figures.section("Throughput, Kafka to the stores")
+    figures.section(TITLE)
+    pauses = place.log_garbage()
     sizes = sorted(records)
     for number in range(rounds):
         taken: dict[str, dict[int, float]] = {}
         for size in sizes:
             seconds, expected = by_hand(place, f"orders-{size}")
             taken.setdefault(BY_HAND, {})[size] = seconds
-            for name, run in _contestants(place, figures, f"orders-{size}", size, expected).items():
+            for name, run in _contestants(place, figures, pauses, f"orders-{size}", size, expected).items():
                 say(f"round {number + 1}, {size:,} orders: {name}")
                 taken.setdefault(name, {})[size] = run()
         _note(figures, taken, records)
 
 
 def _note(figures: Figures, taken: dict[str, dict[int, float]], records: dict[int, int]) -> None:
+    figures.section(TITLE)
     for name, seconds in taken.items():
         for size, took in seconds.items():
             figures.add(f"{name}, {size:,} orders", records[size] / took / 1000, "thousand records/s")
@@ -58,7 +61,7 @@ def by_hand(place: Place, topic: str) -> tuple[float, Sales]:
 
 
 def _contestants(
-    place: Place, figures: Figures, topic: str, size: int, expected: Sales
+    place: Place, figures: Figures, pauses: Pauses, topic: str, size: int, expected: Sales
 ) -> dict[str, Callable[[], float]]:
     def check(found: Sales, name: str) -> None:
         if not expected or found != expected:
@@ -66,14 +69,17 @@ def _contestants(
             raise SystemExit(f"{name} and the hand-written loop disagree in {len(wrong)} cities, first {wrong[:1]}")
 
     def streaming(job: str, name: str) -> float:
-        collected = place.garbage_ms()
+        pauses.skip()
         run = place.start(job, "--topic", topic)
         seconds = place.seconds_to_the_days_end(run)
         done = flink_rest.checkpoints(place.settings, "realtime", run.flink_job_id)
         sizes = [c["state_size"] for c in done["history"] if c["status"] == "COMPLETED"]
         times = [c["end_to_end_duration"] for c in done["history"] if c["status"] == "COMPLETED"]
         label = f"{name}, {size:,} orders"
-        figures.add(f"garbage collection, {label}", place.garbage_ms() - collected, "ms")
+        stopped = pauses.read() or [0.0]
+        figures.section(RESOURCES)
+        figures.add(f"longest pause for garbage, {label}", max(stopped), "ms")
+        figures.add(f"all pauses for garbage, {label}", sum(stopped), "ms")
         if sizes:
             figures.add(f"largest checkpoint, {label}", max(sizes) / 2**20, "MiB")
             figures.add(f"slowest checkpoint, {label}", max(times) / 1000, "s")
