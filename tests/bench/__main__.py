@@ -15,7 +15,9 @@ PARTS = ("throughput", "queries", "state", "files", "latency")
 
 
 @click.command()
-@click.option("--orders", multiple=True, type=click.IntRange(min=1000), default=(500_000, 2_000_000), show_default=True)
+@click.option(
+    "--orders", multiple=True, type=click.IntRange(min=1000), default=(500_000, 1_000_000, 2_000_000), show_default=True
+)
 @click.option("--rate", multiple=True, type=click.IntRange(min=100), default=(2_000, 10_000), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(PARTS), help="One part of it; may be given again.")
