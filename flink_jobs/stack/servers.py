@@ -281,9 +281,12 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 
 def template_values(instance: Instance) -> dict[str, object]:
-    """What the templates in `conf` may name: `port.NAME`, `host.SERVER` and the keys below."""
+    """What the templates in `conf` may name: `port.NAME`, `host.SERVER`, `memory.CLUSTER` (MiB) and the keys below."""
     values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
     values |= {f"host.{name}": instance.host(name) for name in NAMES}
+    for cluster, percent in MANAGED_PERCENT.items():
+        memory = getattr(instance.settings.flink, cluster).taskmanager_mb
+        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": memory * percent // 100}
     return values | {
         # What HBase's servers call each other; "localhost" needs no DNS.
         "name.hbase-master": "hbase-master" if instance.contained else "localhost",
@@ -293,17 +296,7 @@ def template_values(instance: Instance) -> dict[str, object]:
         "socket": instance.socket,
         "hdfs": instance.settings.hdfs.uri + instance.settings.hdfs.root,
         "python": sys.executable,
-        **{f"memory.{cluster}": mb for cluster, mb in _taskmanager_mb(instance).items()},
-        **{
-            f"managed.{cluster}": mb * MANAGED_PERCENT[cluster] // 100
-            for cluster, mb in _taskmanager_mb(instance).items()
-        },
     }
-
-
-def _taskmanager_mb(instance: Instance) -> dict[str, int]:
-    flink = instance.settings.flink
-    return {"realtime": flink.realtime.taskmanager_mb, "batch": flink.batch.taskmanager_mb}
 
 
 def write_configuration(instance: Instance) -> None:

@@ -41,8 +41,7 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
                     files.measure(servers, found, records, rounds, click.echo)
                 case "latency":
                     latency.measure(servers, found, rate, rounds, click.echo)
-            figures.write(out, about, found)
-    report = figures.write(out, about, found)
+            report = figures.write(out, about, found)
     click.echo(report.read_text(encoding="utf-8"))
     click.echo(f"report: {report}, {report.with_suffix('.json')}")
 

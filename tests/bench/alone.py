@@ -14,7 +14,7 @@ from flink_jobs import flink_rest, stack, submit
 from flink_jobs.settings import ROOT
 from tests.bench.figures import Figures
 from tests.bench.hand_loop import Sales
-from tests.bench.place import DAY, Place, Say
+from tests.bench.place import DAY, Pauses, Place, Say
 
 CASES = (("realtime_dashboard", "streaming"), ("daily_report", "streaming"), ("daily_report", "batch"))
 BACKENDS = {"heap (hashmap)": "hashmap", "off-heap (rocksdb)": "rocksdb"}
@@ -45,14 +45,9 @@ def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
     if done.returncode != 0 or not answers:
         raise SystemExit(f"the queries of {name} failed in {mode}: {(done.stdout + done.stderr)[-2000:]}")
     answer = json.loads(answers[-1])
-    taken = flink_rest.checkpoints(place.settings, cluster, answer["job"]) if mode == "streaming" else {"history": []}
     return Run(
         float(place.rest(cluster, f"jobs/{answer['job']}")["duration"]) / 1000,
-        [
-            (c["state_size"] / 2**20, c["end_to_end_duration"] / 1000)
-            for c in taken["history"]
-            if c["status"] == "COMPLETED"
-        ],
+        place.checkpoints(answer["job"]) if mode == "streaming" else [],
         answer["sales"] and {city: (o, c, u) for city, (o, c, u) in answer["sales"].items()},
     )
 
@@ -89,7 +84,7 @@ def _slots(number: int) -> str:
 def measure_state(place: Place, figures: Figures, sizes: Sequence[int], rounds: int, say: Say) -> None:
     """The report's state on the heap and off it."""
     figures.section("State of the report on the heap and off it (daily_report streaming, into blackhole)")
-    pauses = place.log_garbage()
+    pauses = Pauses(place)
     for number in range(rounds):
         for size in sizes:
             for title, backend in BACKENDS.items():
@@ -100,14 +95,9 @@ def measure_state(place: Place, figures: Figures, sizes: Sequence[int], rounds: 
                     place, "daily_report", "streaming", "--topic", f"orders-{size}",
                     "--option", f"state.backend.type={backend}",
                 )  # fmt: skip
-                stopped = pauses.read() or [0.0]
                 figures.add(f"seconds, {label}", found.seconds, "s")
-                figures.add(f"longest pause, {label}", max(stopped), "ms")
-                figures.add(f"all pauses, {label}", sum(stopped), "ms")
+                figures.resources(label, pauses.read(), found.checkpoints)
                 figures.add(f"memory of the TaskManager, {label}", place.memory()["realtime-taskmanager"], "MiB")
-                if found.checkpoints:
-                    figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
-                    figures.add(f"slowest checkpoint, {label}", max(c[1] for c in found.checkpoints), "s")
     heap, off = BACKENDS
     for size in sizes:
         for what in ("seconds", "longest pause", "all pauses"):

@@ -52,6 +52,14 @@ class Figures:
         self._open.units[name] = unit
         self._open.values.setdefault(name, []).append(value)
 
+    def resources(self, label: str, pauses: list[float], checkpoints: list[tuple[float, float]]) -> None:
+        """Note what a streaming run cost besides time: pauses (ms), checkpoints (MiB, s)."""
+        self.add(f"longest pause, {label}", max(pauses, default=0.0), "ms")
+        self.add(f"all pauses, {label}", sum(pauses), "ms")
+        if checkpoints:
+            self.add(f"largest checkpoint, {label}", max(size for size, _ in checkpoints), "MiB")
+            self.add(f"slowest checkpoint, {label}", max(took for _, took in checkpoints), "s")
+
     def compare(self, one: str, other: str) -> None:
         """Ask for the ratio one/other of two figures of this section, round by round."""
         if (one, other) not in self._open.ratios:

@@ -109,13 +109,15 @@ class Place:
         found = {server: float(row.rss_mb) for server, row in rows.items()}
         return found | {"python workers": sum(p.memory_info().rss for p in workers) / 2**20}
 
-    def log_garbage(self) -> Pauses:
-        """The pauses of the live cluster's TaskManager, from now on."""
-        return Pauses(self)
+    def checkpoints(self, flink_job: str) -> list[tuple[float, float]]:
+        """Size (MiB) and duration (s) of each completed checkpoint of a streaming job that Flink remembers."""
+        history = flink_rest.checkpoints(self.settings, "realtime", flink_job)["history"]
+        done = (taken for taken in history if taken["status"] == "COMPLETED")
+        return [(taken["state_size"] / 2**20, taken["end_to_end_duration"] / 1000) for taken in done]
 
 
 class Pauses:
-    """Stops of a JVM for its garbage collector, from the JVM's own log (switched on while it runs)."""
+    """Stops of the live TaskManager's JVM for its garbage collector, from its own log (switched on while it runs)."""
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from flink_jobs import flink_rest
 from tests.bench.figures import Figures
 from tests.bench.hand_loop import Sales
 from tests.bench.place import DAY, Pauses, Place, Say
@@ -26,7 +25,7 @@ REPORT, BATCH, DASHBOARD = "daily_report streaming", "daily_report batch", "real
 def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
     """All contestants in turn on each size, round by round."""
     figures.section(TITLE)
-    pauses = place.log_garbage()
+    pauses = Pauses(place)
     sizes = sorted(records)
     for number in range(rounds):
         taken: dict[str, dict[int, float]] = {}
@@ -72,17 +71,9 @@ def _contestants(
         pauses.skip()
         run = place.start(job, "--topic", topic)
         seconds = place.seconds_to_the_days_end(run)
-        done = flink_rest.checkpoints(place.settings, "realtime", run.flink_job_id)
-        sizes = [c["state_size"] for c in done["history"] if c["status"] == "COMPLETED"]
-        times = [c["end_to_end_duration"] for c in done["history"] if c["status"] == "COMPLETED"]
         label = f"{name}, {size:,} orders"
-        stopped = pauses.read() or [0.0]
         figures.section(RESOURCES)
-        figures.add(f"longest pause for garbage, {label}", max(stopped), "ms")
-        figures.add(f"all pauses for garbage, {label}", sum(stopped), "ms")
-        if sizes:
-            figures.add(f"largest checkpoint, {label}", max(sizes) / 2**20, "MiB")
-            figures.add(f"slowest checkpoint, {label}", max(times) / 1000, "s")
+        figures.resources(label, pauses.read(), place.checkpoints(run.flink_job_id))
         for server, mib in place.memory().items():
             if server in ("realtime-taskmanager", "realtime-jobmanager", "python workers", "redis"):
                 figures.add(f"memory of {server}, {label}", mib, "MiB")

@@ -318,12 +318,8 @@ def places(story: Story) -> Story:
 
 
 def test_a_replay_of_one_day_at_parallelism_1_equals_the_log_too(places: Story):
-    only = (
-        "--from",
-        str(FIRST),
-        "--to",
-        str(FIRST),
-    )  # equal days: the planner once folded them into a constant and threw
+    # Equal days: the planner once folded them into a constant and threw.
+    only = ("--from", str(FIRST), "--to", str(FIRST))
     run = places.local.submit("daily_report", "--topic", TOPIC, "--parallelism", "1", *only)
     wait_until(lambda: is_marked(places.local, run, FIRST), "the marker of the day")
     wait_until(lambda: is_filed(places.local, run, FIRST), "the files of the day")
