@@ -43,11 +43,16 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
     }
 
 
+def query(session: Session) -> None:
+    """From the table `orders` to a view for each of QUERIES."""
+    session.run(f"bind/{session.mode}/day_windows", f"bind/{session.mode}/day_windows_of_verdicts")
+    for name in QUERIES:
+        session.view(name)
+
+
 def build(session: Session) -> StatementSet:
     """From the table `orders` to the figures and on to the stores, as one job."""
-    session.run(f"bind/{session.mode}/day_windows", f"bind/{session.mode}/day_windows_of_verdicts")
-    for query in QUERIES:
-        session.view(query)
+    query(session)
     session.run(
         "bind/hbase/written", "bind/hbase/marker_sink", "bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files"
     )
@@ -58,7 +63,11 @@ def clear_files(settings: Settings, run_id: str) -> None:
     """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
     with stores.hdfs(settings) as files:
         for dataset in stores.DATASETS:
-            for folder in files.glob(stores.run_folder(settings, dataset, "*", run_id)):
+            left = [
+                *files.glob(stores.run_folder(settings, dataset, "*", run_id)),
+                *files.glob(stores.staging_folder(settings, dataset, run_id)),
+            ]
+            for folder in left:
                 files.rm(folder, recursive=True)
 
 

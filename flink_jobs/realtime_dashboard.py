@@ -46,11 +46,16 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
     }
 
 
+def query(session: Session) -> None:
+    """From the table `orders` to a view for each of QUERIES."""
+    session.run("views/first_copies")
+    for name in QUERIES:
+        session.view(name)
+
+
 def build(session: Session) -> StatementSet:
     """From the table `orders` to the minutes and on to Redis, as one job."""
-    session.run("views/first_copies")
-    for query in QUERIES:
-        session.view(query)
+    query(session)
     session.run("bind/redis/dashboard_sink", "bind/redis/minutes_written")
     if session.mode == "batch":
         session.files.sql("bind/redis/write_provisional")  # only read: both modes share one logic version

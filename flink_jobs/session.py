@@ -68,11 +68,16 @@ class Session:
         )
 
 
-def start(prepared: job.Prepared, sinks: Iterable[str]) -> Session:
-    """A session with the order views bound to Kafka. `sinks`: names of udfs/functions.py."""
+def start(prepared: job.Prepared, sinks: Iterable[str], orders: str | None = None) -> Session:
+    """A session with the order views. `sinks`: names of udfs/functions.py; `orders`: DDL instead of Kafka's."""
     session = Session(prepared.files, prepared.options)
     session.register(sinks)
-    session.run("schema/orders", "bind/orders_kafka", *(f"views/{view}" for view in ORDER_VIEWS))
+    session.run("schema/orders")
+    if orders is None:
+        session.run("bind/orders_kafka")
+    else:
+        session.tables.execute_sql(orders)
+    session.run(*(f"views/{view}" for view in ORDER_VIEWS))
     return session
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from flink_jobs import flink_rest, job, runs, stack
+from flink_jobs import flink_rest, job, runs, stack, stores
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
 from flink_jobs.settings import Settings
@@ -168,6 +168,9 @@ def sql(
         click.echo(f"run {run}")
         return
     prepared = job.prepare(settings, request, {}, "MINUTE")
+    with stores.hdfs(settings) as files:  # before the first report there are none, which is no error
+        for dataset in stores.DATASETS:
+            files.makedirs(f"{settings.hdfs.root}/{dataset}", exist_ok=True)
     if name is None:
         _open(settings, script(prepared, "tables"))
     with working("asking in batch"):

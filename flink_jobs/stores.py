@@ -227,6 +227,11 @@ def run_folder(settings: Settings, dataset: str, day: str, run_id: str) -> str:
     return f"{settings.hdfs.root}/{dataset}/dt={day}/run={run_id}"
 
 
+def staging_folder(settings: Settings, dataset: str, run_id: str) -> str:
+    """Pattern of the HDFS folders where a batch run writes; they stay only if it fails."""
+    return f"{settings.hdfs.root}/{dataset}/.staging_*/*/dt=*/run={run_id}"
+
+
 def checkpoints_folder(settings: Settings, run_id: str) -> str:
     """HDFS folder where Flink keeps the checkpoints of a run, by Flink job."""
     return f"{settings.hdfs.root}/checkpoints/{run_id}"

@@ -16,9 +16,8 @@ import click
 from pyflink.table import TableDescriptor
 
 from flink_jobs import daily_report, job, realtime_dashboard, stores
-from flink_jobs.session import Session
+from flink_jobs.session import Session, start
 from flink_jobs.settings import Settings
-from flink_jobs.sql_files import ORDER_VIEWS
 
 JOBS: dict[str, tuple[ModuleType, str]] = {
     "realtime_dashboard": (realtime_dashboard, "MINUTE"),
@@ -56,18 +55,8 @@ def main(
     chosen = {**module.options(mode, settings), **dict(option.split("=", 1) for option in options)}
     prepared = job.prepare(settings, request, chosen, step)
     prepared.files.also(scan_end="'scan.bounded.mode' = 'latest-offset'")
-    session = Session(prepared.files, prepared.options)
-    session.run("schema/orders")
-    if files is None:
-        session.run("bind/orders_kafka")
-    else:
-        session.tables.execute_sql(ORDERS_IN_FILES.format(folder=files))
-    session.run(*(f"views/{view}" for view in ORDER_VIEWS))
-    # What the jobs bind before their queries; the stores come after them.
-    if module is realtime_dashboard:
-        session.run("views/first_copies")
-    else:
-        session.run(f"bind/{mode}/day_windows", f"bind/{mode}/day_windows_of_verdicts")
+    session = start(prepared, (), ORDERS_IN_FILES.format(folder=files) if files else None)
+    module.query(session)
     if files is None:
         _into_blackhole(session, module.QUERIES)
     else:
@@ -77,7 +66,6 @@ def main(
 def _into_blackhole(session: Session, queries: tuple[str, ...]) -> None:
     statements = session.tables.create_statement_set()
     for query in queries:
-        session.view(query)
         statements.add_insert(TableDescriptor.for_connector("blackhole").build(), session.tables.from_path(query))
     result = statements.execute()
     result.wait()
@@ -85,7 +73,6 @@ def _into_blackhole(session: Session, queries: tuple[str, ...]) -> None:
 
 
 def _sales(session: Session) -> None:
-    session.view("daily_sales")
     result = session.tables.execute_sql(
         "SELECT province, city, orders, amount, users FROM daily_sales WHERE province <> 'ALL' AND city <> 'ALL'"
     )

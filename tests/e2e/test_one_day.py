@@ -148,10 +148,16 @@ def test_batch_at_parallelism_1_equals_the_log_too(story: Story):
 
 
 def test_the_same_batch_run_again_doubles_nothing(story: Story):
+    settings = story.local.settings
+    killed = f"{settings.hdfs.root}/daily_sales/.staging_1/task-0-attempt-0/dt={FIRST}/run={story.batch_1}"
+    with stores.hdfs(settings) as files:
+        files.makedirs(killed)
     again = story.local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--run-id", story.batch_1, "--parallelism", "1"
     )
     assert again == story.batch_1
+    with stores.hdfs(settings) as files:
+        assert not files.exists(killed), "what a killed attempt left is still there"
     story.reconcile(code=0, batch=story.batch_1)
 
 

@@ -71,6 +71,10 @@ def test_all_jobs_of_the_sql_client_equal_the_log(story: Story):
 
 
 def test_questions_are_answered_from_the_log_and_from_what_the_runs_wrote(story: Story):
+    settings = story.local.settings
+    with stores.hdfs(settings) as files:  # as a batch run has it that is at work, or was killed
+        for dataset in stores.DATASETS:
+            files.makedirs(f"{settings.hdfs.root}/{dataset}/.staging_1/task-0-attempt-0/dt={DAY}/run=other")
     said = story.local.samewater("sql", "questions", *DAYS)
     counted = Counter({verdict: int(n) for verdict, n in re.findall(rf"\| {DAY} \| +(\w+) \| +(\d+) \|", said)})
     summary = json.loads(Path(f"{story.ledger}.summary.json").read_text())
