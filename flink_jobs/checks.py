@@ -16,6 +16,7 @@ from flink_jobs import oracle
 from flink_jobs.stores import ALL, Doubled, Table, cents, digest, yuan
 
 OK, DIFFERENT, MISSING, OPEN, UNKNOWN = "ok", "DIFFERENT", "MISSING", "OPEN", "not available"
+WRONG = (DIFFERENT, MISSING, OPEN)
 ABSENT = "-"  # how a row or field that is not there is shown
 CONFLICTING = f"{ALL}|conflicting"
 HOUR_MS = 3_600_000
@@ -57,9 +58,7 @@ class Check:
 
 def failed(checks: Sequence[Check]) -> bool:
     """True if anything is wrong, or if nothing at all was compared."""
-    return not any(check.verdict == OK for check in checks) or any(
-        check.verdict in (DIFFERENT, MISSING, OPEN) for check in checks
-    )
+    return not any(check.verdict == OK for check in checks) or any(check.verdict in WRONG for check in checks)
 
 
 def differences(left: Table, right: Table) -> list[Difference]:

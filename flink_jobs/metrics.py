@@ -150,12 +150,12 @@ class Watch:
             ]
             published = list(runs.list_published(connection))
             facts = _Facts(
-                screen=next((p.run_id for report, day, p in published if report == runs.DASHBOARD), None),
+                screen=next((p.run_id for report, _, p, _ in published if report == runs.DASHBOARD), None),
                 published_at={
-                    report: max(dt.datetime.fromisoformat(p.at) for r, _, p in published if r == report and p.at)
-                    for report in {r for r, _, p in published if p.at}
+                    report: max(dt.datetime.fromisoformat(p.at) for r, _, p, _ in published if r == report and p.at)
+                    for report in {r for r, _, p, _ in published if p.at}
                 },
-                published_days={day for report, day, _ in published if report == runs.REPORT},
+                published_days={day for report, day, *_ in published if report == runs.REPORT},
             )
             for run in running:
                 last = runs.last_version(connection, run) if run.job == runs.REPORT else None

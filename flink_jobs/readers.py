@@ -310,14 +310,20 @@ def published(settings: Settings, form: str) -> None:
     """The published run of each report and day."""
     with stores.hbase(settings) as connection:
         found = list(run_table.list_published(connection))
-    columns = ["report", "day", "run_id", "mode", "version", "rows", "who", "at", "previous"]
+    columns = ["report", "day", "run_id", "mode", "version", "rows", "reconciled", "who", "at", "previous"]
     show(form, columns, [_published_row(settings, form, *one) for one in found], {})
 
 
 def _published_row(
-    settings: Settings, form: str, report_name: str, day: str, publication: run_table.Publication
+    settings: Settings,
+    form: str,
+    report_name: str,
+    day: str,
+    publication: run_table.Publication,
+    verdict: run_table.Reconciled | None,
 ) -> Mapping[str, Any]:
     row = {"report": report_name, "day": day, **publication.model_dump()}
+    row["reconciled"] = "" if verdict is None else "equal" if verdict.equal else "NOT EQUAL"
     row["version"] = "" if publication.watermark is None else readable(publication.watermark, settings.time)
     if form != "json":
         row["rows"] = "" if publication.rows is None else publication.rows

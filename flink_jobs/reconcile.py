@@ -3,7 +3,8 @@
 Reads the order log with a consumer and a strict parser of its own (flink_jobs/oracle.py), and for each day what HBase,
 HDFS and Redis hold of the runs: by default the newest registered streaming and batch runs of `daily_report` that have
 the day's last version, and the dashboard's current generation; and the late records that Flink itself counted as
-dropped. Writes nothing. Prints each identity with both sides, their digests and the rows that differ.
+dropped. Prints each identity with both sides, their digests and the rows that differ. Writes the outcome of each day
+beside what is published of it (`p:reconciled`), and nothing else.
 
 Exit code 0: all equal. 1: a difference, something missing, a day that is still open, or nothing to compare. 2: a
 mistake of the user or a server that is down.
@@ -17,7 +18,7 @@ import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from flink_jobs.checks import (
     OK,
     OPEN,
     UNKNOWN,
+    WRONG,
     Check,
     StoredDay,
     check_closed,
@@ -92,6 +94,8 @@ class Result:
     checks: list[Check]
     verdicts: Mapping[str, Mapping[str, Mapping[str, str]]]
     disorder_ms: Mapping[int, int]
+    published: Mapping[str, runs.Publication] = field(default_factory=dict)
+    """Day -> the publication that was checked, where it is one of this log."""
 
     @property
     def red(self) -> bool:
@@ -324,6 +328,23 @@ def read_ledger(file: Path) -> pa.Table:
 # ---------------------------------------------------------------- putting it together
 
 
+def verdict_of(settings: Settings, result: Result, day: str) -> runs.Reconciled:
+    """What the result says of a day and of what is published of it; the day is one of `result.published`."""
+    checks = [check for check in result.checks if check.day == day]
+    publication = result.published[day]
+    return runs.Reconciled(
+        run_id=publication.run_id,
+        watermark=publication.watermark,
+        digest=publication.digest,
+        topic=result.topic,
+        equal=not failed(checks),
+        says=replace(result, first_day=day, last_day=day, checks=checks).sentence,
+        failed=[check.name for check in checks if check.verdict in WRONG],
+        who=runs.submitter(),
+        at=runs.now_iso(settings),
+    )
+
+
 class _Reader:
     """The opened stores of one reconciliation."""
 
@@ -335,6 +356,7 @@ class _Reader:
         self.files: fsspec.AbstractFileSystem = open_stores.enter_context(stores.hdfs(settings))
         self.redis: redis_client.Redis = stores.redis(settings)
         self.dropped: dict[str, Table | str] = {}
+        self.published: dict[str, runs.Publication] = {}
 
     def readable(self, epoch_ms: int) -> str:
         return readable(epoch_ms, self.settings.time)
@@ -393,6 +415,7 @@ class _Reader:
         if run is not None and run.topic != self.topic:
             # Another log of the same day may be the published one: that is no error of these runs, but to be seen.
             return [replace(row, left=f"{row.left} of topic {run.topic}")]
+        self.published[day] = publication
         table: Table = {}
         if run is not None and publication.watermark is not None:
             buckets, version = self.settings.report.buckets, publication.watermark
@@ -456,7 +479,7 @@ def reconcile_days(
             if day in truth and intended is not None:
                 left = intended.get(day, {})
                 checks.append(compare(day, "ledger", ("ledger", left), ("log", truth_as_ledger(truth[day]))))
-    return Result(first_day, last_day, topic, checks, verdicts, disorder)
+    return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.published)
 
 
 # ---------------------------------------------------------------- command
@@ -487,7 +510,8 @@ def reconcile(
 ) -> None:
     """Check that stream, batch, screen and files equal the log.
 
-    Exit code 1 if anything differs. With --json every differing row is told.
+    Exit code 1 if anything differs. With --json every differing row is told. The verdict is noted beside what is
+    published of each day.
 
     Example: samewater reconcile --from 2025-11-11 --to 2025-11-12
     """
@@ -498,6 +522,9 @@ def reconcile(
     log = topic or settings.kafka.topic
     with progress_bar("reconcile", days, "days") as advance:
         result = reconcile_days(settings, from_day, to_day, log, chosen, ledger, lambda: advance(1))
+    with stores.hbase(settings) as connection:
+        for day in result.published:
+            runs.note_reconciled(connection, day, verdict_of(settings, result, day))
     if form == "json":
         click.echo(json.dumps(as_dict(result), ensure_ascii=False, indent=2))
     else:

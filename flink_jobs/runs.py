@@ -34,6 +34,7 @@ REPORT = "daily_report"
 LIVE = "live"  # the one "day" of the dashboard
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
+_RECONCILED = b"p:reconciled"
 _CLAIM = b"r:claim"
 _SYNC_TRIES = 10
 
@@ -95,6 +96,23 @@ class Publication(_Row):
     rows: int | None = None
     watermark: int | None = None
     offsets: Mapping[str, int] | None = None
+
+
+class Reconciled(_Row):
+    """What `samewater reconcile` found on the day of a publication, named by its run, version and digest.
+
+    `equal`: all checks of the day held; `failed` names those that did not. `says`: the outcome in a sentence.
+    """
+
+    run_id: str
+    watermark: int | None = None
+    digest: str | None = None
+    topic: str
+    equal: bool
+    says: str
+    failed: list[str] = []
+    who: str = ""
+    at: str = ""
 
 
 # ---------------------------------------------------------------- runs
@@ -241,13 +259,15 @@ def published(connection: happybase.Connection, report: str, day: str) -> Public
     return _publication(report, day, _current(connection, report, day))
 
 
-def list_published(connection: happybase.Connection) -> Iterator[tuple[str, str, Publication]]:
-    """Every published row as (report, day, publication)."""
-    for key, columns in connection.table("published").scan(columns=[_CURRENT]):
+def list_published(
+    connection: happybase.Connection,
+) -> Iterator[tuple[str, str, Publication, Reconciled | None]]:
+    """Every published row as (report, day, publication, what reconcile found of it)."""
+    for key, cells in connection.table("published").scan(columns=[b"p"]):
         report, _, day = key.decode().partition("|")
-        publication = _publication(report, day, columns[_CURRENT])
+        publication = _publication(report, day, cells.get(_CURRENT))
         if publication is not None:
-            yield report, day, publication
+            yield report, day, publication, _verdict(publication, cells.get(_RECONCILED))
 
 
 def publish(
@@ -301,6 +321,27 @@ def publication_of(connection: happybase.Connection, settings: Settings, run: Ru
     return Publication.model_validate(
         {**said, "digest": stores.digest(table), "rows": len(table), "watermark": version}
     )
+
+
+def note_reconciled(connection: happybase.Connection, day: str, verdict: Reconciled) -> None:
+    """Keep beside the published row what reconcile found; readers are told of it while that publication is current."""
+    value = json.dumps(verdict.model_dump(), sort_keys=True, ensure_ascii=False).encode()
+    connection.table("published").put(_key(REPORT, day), {_RECONCILED: value})
+
+
+def reconciled(connection: happybase.Connection, day: str) -> Reconciled | None:
+    """The newest verdict on what is published of a day; None if nobody has reconciled that run and version."""
+    cells = connection.table("published").row(_key(REPORT, day), columns=[b"p"])
+    current = _publication(REPORT, day, cells.get(_CURRENT))
+    return None if current is None else _verdict(current, cells.get(_RECONCILED))
+
+
+def _verdict(shown: Publication, value: bytes | None) -> Reconciled | None:
+    if value is None:
+        return None
+    found = Reconciled.model_validate_json(value)
+    same = (found.run_id, found.watermark, found.digest) == (shown.run_id, shown.watermark, shown.digest)
+    return found if same else None
 
 
 def _history(old: Publication | None, run_id: str) -> list[str]:

@@ -145,6 +145,14 @@ def test_stream_batch_dashboard_and_files_equal_the_log(story: Story):
 
 def test_batch_at_parallelism_1_equals_the_log_too(story: Story):
     story.reconcile(code=0, batch=story.batch_1)
+    assert reconciled(story, FIRST) == "equal"
+
+
+def reconciled(story: Story, day: dt.date) -> str:
+    """What stands beside the published report of the day."""
+    rows = json.loads(story.local.run("published", "--format", "json").stdout)["rows"]
+    (said,) = (row["reconciled"] for row in rows if (row["report"], row["day"]) == ("daily_report", str(day)))
+    return str(said)
 
 
 def test_the_same_batch_run_again_doubles_nothing(story: Story):
@@ -174,6 +182,7 @@ def test_a_cell_changed_by_hand_in_hbase_is_named(story: Story):
         rows = result["batch: report"]["differences"]
         assert [(row["row"], row["field"]) for row in rows] == [("110000|110100", "amount")]
         assert {rows[0]["left"], rows[0]["right"]} == {old.decode(), "1.23"}
+        assert reconciled(story, FIRST) == "NOT EQUAL"
     finally:
         with stores.hbase(settings) as connection:
             connection.table("daily_sales").put(key, {b"b:amount": old}, timestamp=version)

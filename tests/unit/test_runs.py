@@ -184,7 +184,23 @@ def test_publishing_if_absent_leaves_a_published_run_alone(hbase: Any) -> None:
     assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("a")).run_id == "a"
     assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("b")).run_id == "a"
     assert runs.publish_if_absent(hbase, "daily_report", "2025-11-12", a_publication("b")).run_id == "b"
-    assert [day for _, day, _ in runs.list_published(hbase)] == [DAY, "2025-11-12"]
+    assert [day for _, day, *_ in runs.list_published(hbase)] == [DAY, "2025-11-12"]
+
+
+def test_a_verdict_is_told_as_long_as_what_it_was_made_of_is_published(hbase: Any) -> None:
+    runs.publish(hbase, "daily_report", DAY, a_publication("a", digest="1"))
+    assert runs.reconciled(hbase, DAY) is None
+    red = runs.Reconciled(run_id="a", digest="1", topic="orders", equal=False, says="NOT EQUAL", failed=["report"])
+    runs.note_reconciled(hbase, DAY, red)
+    green = red.model_copy(update={"equal": True, "failed": []})
+    runs.note_reconciled(hbase, DAY, green)
+    assert runs.reconciled(hbase, DAY) == green
+    assert [verdict for *_, verdict in runs.list_published(hbase)] == [green]
+    for other in (a_publication("a", digest="2"), a_publication("b", digest="1")):
+        runs.publish(hbase, "daily_report", DAY, other)
+        assert runs.reconciled(hbase, DAY) is None
+    runs.publish(hbase, "daily_report", DAY, a_publication("a", digest="1"))
+    assert runs.reconciled(hbase, DAY) == green, "undo brings the run back, and what was found of it"
 
 
 def test_a_publication_describes_the_newest_marked_version_and_no_later_cell(hbase: Any, settings: Settings) -> None:
