@@ -9,10 +9,11 @@ ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report
+.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report \
+	full-report
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: system $(ready) ## install what is missing: system packages, Python packages, jars
 	@echo "All is installed."
@@ -55,6 +56,9 @@ reconcile: $(ready) ## check that stream, batch, log and oracle agree [ARGS="--f
 
 report: $(ready) ## print the daily report [ARGS="--day 2026-11-11"]
 	@$(samewater) report $(ARGS)
+
+full-report: $(ready) ## join a day with the days before it: DAY=2026-11-11 [ARGS="--anyway"]
+	@$(samewater) full-report --day $(or $(DAY),$(error say which one: make full-report DAY=2026-11-11)) $(ARGS)
 
 bench: $(ready) $(rivals) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
 	.venv/bin/python -m tests.bench $(ARGS)

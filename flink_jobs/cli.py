@@ -11,7 +11,19 @@ import sys
 import click
 from click import shell_completion
 
-from flink_jobs import config, datagen, demo, health, order_import, readers, rebuild, reconcile, recovery, sql_client
+from flink_jobs import (
+    config,
+    datagen,
+    demo,
+    full_commands,
+    health,
+    order_import,
+    readers,
+    rebuild,
+    reconcile,
+    recovery,
+    sql_client,
+)
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
 from flink_jobs.settings import Settings, choose_file
@@ -86,6 +98,7 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Settings": [config.config],
     "Orders into the log": [datagen.generate, order_import.import_orders],
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
+    "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
     "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish],
     "Trust": [reconcile.reconcile, health.health],
     "Shell": [completion],

@@ -63,12 +63,7 @@ def clear_files(settings: Settings, run_id: str) -> None:
     """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
     with stores.hdfs(settings) as files:
         for dataset in stores.DATASETS:
-            left = [
-                *files.glob(stores.run_folder(settings, dataset, "*", run_id)),
-                *files.glob(stores.staging_folder(settings, dataset, run_id)),
-            ]
-            for folder in left:
-                files.rm(folder, recursive=True)
+            stores.clear_run(files, settings, dataset, run_id)
 
 
 def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date, provisional: bool) -> None:

@@ -129,34 +129,6 @@ def prepare(
         "to_day": str(request.to_day or LAST_DAY),
         "hdfs_root": settings.hdfs.uri + settings.hdfs.root,
     }
-    cluster = settings.flink.batch if request.mode == "batch" else settings.flink.realtime
-    options = {
-        "table.local-time-zone": settings.time.zone,
-        **(_recovery(settings, run_id) if request.mode == "streaming" else {}),
-        "pipeline.name": run_id,
-        "parallelism.default": str(request.parallelism or cluster.parallelism),
-        "pipeline.global-job-parameters": ",".join(
-            f"{PREFIX}{name}:{value}"
-            for name, value in {
-                "run_id": run_id,
-                "mode": request.mode,
-                "zone_offset_ms": rules["zone_offset_ms"],
-                "buckets": settings.report.buckets,
-                "hbase.host": settings.hbase.host,
-                "hbase.port": settings.hbase.port,
-                "hbase.prefix": settings.hbase.prefix,
-                "redis.host": settings.redis.host,
-                "redis.port": settings.redis.port,
-                "redis.db": settings.redis.db,
-                "redis.prefix": settings.redis.prefix,
-                "redis.changes_kept": settings.redis.changes_kept,
-                "submitted_by": runs.submitter(),
-                "provisional": "yes" if provisional else "no",
-                "offsets": ";".join(f"{partition}={offset}" for partition, offset in sorted(starts.items())),
-            }.items()
-        ),
-        **config,
-    }
     run = runs.Run(
         run_id=run_id,
         job=request.job,
@@ -170,7 +142,42 @@ def prepare(
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
     )
+    options = flink_options(settings, run, request.parallelism, provisional) | dict(config)
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
+
+
+def flink_options(
+    settings: Settings, run: runs.Run, parallelism: int | None = None, provisional: bool = False
+) -> dict[str, str]:
+    """Flink's options that every run has: its name, parallelism and recovery, and what its functions must know."""
+    cluster = settings.flink.batch if run.mode == "batch" else settings.flink.realtime
+    return {
+        "table.local-time-zone": settings.time.zone,
+        **(_recovery(settings, run.run_id) if run.mode == "streaming" else {}),
+        "pipeline.name": run.run_id,
+        "parallelism.default": str(parallelism or cluster.parallelism),
+        "pipeline.global-job-parameters": ",".join(
+            f"{PREFIX}{name}:{value}"
+            for name, value in {
+                "run_id": run.run_id,
+                "mode": run.mode,
+                "zone_offset_ms": int(settings.time.offset.total_seconds()) * 1000,
+                "buckets": settings.report.buckets,
+                "hbase.host": settings.hbase.host,
+                "hbase.port": settings.hbase.port,
+                "hbase.prefix": settings.hbase.prefix,
+                "redis.host": settings.redis.host,
+                "redis.port": settings.redis.port,
+                "redis.db": settings.redis.db,
+                "redis.prefix": settings.redis.prefix,
+                "redis.changes_kept": settings.redis.changes_kept,
+                "submitted_by": run.submitted_by,
+                "provisional": "yes" if provisional else "no",
+                "offsets": ";".join(f"{at}={offset}" for at, offset in sorted(run.start_offsets.items())),
+            }.items()
+            if value != ""  # Flink's own list cannot hold it
+        ),
+    }
 
 
 def register(settings: Settings, prepared: Prepared) -> runs.Run:

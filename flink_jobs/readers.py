@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 import happybase
 
-from flink_jobs import flink_rest, regions, stores
+from flink_jobs import flink_rest, full_store, regions, stores
 from flink_jobs import runs as run_table
 from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
@@ -349,7 +349,8 @@ def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | 
         which = run_table.LIVE if run.job == run_table.DASHBOARD or day is None else parse_day(day)
         if which == run_table.LIVE and not anyway:
             _refuse_behind(settings, run_id, run_table.published(connection, run.job, which))
-        new = run_table.publication_of(connection, settings, run, which)
+        make = full_store.publication_of if run.job == run_table.FULL_REPORT else run_table.publication_of
+        new = make(connection, settings, run, which)
         flipped = run_table.publish(connection, run.job, which, new, instead_of)
         if run.job == run_table.DASHBOARD:
             run_table.sync(connection, stores.redis(settings), settings)

@@ -31,6 +31,7 @@ from flink_jobs.settings import Settings
 
 DASHBOARD = "realtime_dashboard"
 REPORT = "daily_report"
+FULL_REPORT = "full_report"
 LIVE = "live"  # the one "day" of the dashboard
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
@@ -184,14 +185,14 @@ def claim(connection: happybase.Connection, settings: Settings, run_id: str) -> 
         if _now(settings) - dt.datetime.fromisoformat(since) < CLAIM_LASTS:
             raise UserError(f"run {run_id} is being submitted by {who} since {since}; wait until that has ended")
     new = f"{submitter()}/{secrets.token_hex(3)} since {now_iso(settings)}"
-    if not _check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
+    if not check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
         raise UserError(f"run {run_id} was submitted by somebody else at the same moment; wait until that has ended")
     return new
 
 
 def release(connection: happybase.Connection, run_id: str, held: str) -> None:
     """Give a claim back; nothing happens if somebody has taken it over."""
-    _check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, held.encode(), b"")
+    check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, held.encode(), b"")
 
 
 def find(connection: happybase.Connection, run_id: str) -> Run | None:
@@ -372,10 +373,10 @@ def _check_and_put(
     connection: happybase.Connection, report: str, day: str, old_value: bytes | None, new: Publication
 ) -> bool:
     value = json.dumps(new.model_dump(), sort_keys=True, ensure_ascii=False).encode()
-    return _check_and_put_cell(connection, "published", _key(report, day), _CURRENT, old_value, value)
+    return check_and_put_cell(connection, "published", _key(report, day), _CURRENT, old_value, value)
 
 
-def _check_and_put_cell(
+def check_and_put_cell(
     connection: happybase.Connection, table: str, row: bytes, column: bytes, old: bytes | None, new: bytes
 ) -> bool:
     # happybase has no wrapper of its own for this call; None means "there is no such cell".

@@ -56,6 +56,7 @@ TABLES: Mapping[str, Mapping[str, int]] = {
     "versions": {"m": 1},
     "runs": {"r": 3},
     "published": {"p": VERSIONS_KEPT},
+    "full_report": {"b": 1},
 }
 """Table -> family -> how many versions of a cell are kept (a streaming day has 24)."""
 _FOREVER = 2**31 - 1  # HBase's time-to-live of a cell that never expires
@@ -232,6 +233,13 @@ def staging_folder(settings: Settings, dataset: str, run_id: str) -> str:
     return f"{settings.hdfs.root}/{dataset}/.staging_*/*/dt=*/run={run_id}"
 
 
+def clear_run(files: fsspec.AbstractFileSystem, settings: Settings, dataset: str, run_id: str) -> None:
+    """Remove what a batch run has written to a dataset, its killed attempts included."""
+    for pattern in (run_folder(settings, dataset, "*", run_id), staging_folder(settings, dataset, run_id)):
+        for folder in files.glob(pattern):
+            files.rm(folder, recursive=True)
+
+
 def checkpoints_folder(settings: Settings, run_id: str) -> str:
     """HDFS folder where Flink keeps the checkpoints of a run, by Flink job."""
     return f"{settings.hdfs.root}/checkpoints/{run_id}"
@@ -320,7 +328,7 @@ def read_sales_files(
     versions: dict[int, Table] = {}
     seen: Counter[str] = Counter()
     columns = ["version", "province", "city", "orders", "amount", "users"]
-    for part in _parquet(files, run_folder(settings, "daily_sales", day, run_id), columns):
+    for part in parquet_of(files, run_folder(settings, "daily_sales", day, run_id), columns):
         for version, province, city, orders, amount, users in zip(*(part[c].to_pylist() for c in columns), strict=True):
             fields = {"orders": str(orders), "amount": str(amount), "users": str(users)}
             versions.setdefault(version, {})[f"{province}|{city}"] = fields
@@ -335,7 +343,7 @@ def read_rejected(
     found: Table = {}
     seen: Counter[str] = Counter()
     columns = ["kafka_partition", "kafka_offset", "verdict", "reason", "ingest_time"]
-    for part in _parquet(files, run_folder(settings, "rejected", day, run_id), columns):
+    for part in parquet_of(files, run_folder(settings, "rejected", day, run_id), columns):
         for partition, offset, verdict, reason, ingest in zip(*(part[c].to_pylist() for c in columns), strict=True):
             row = f"{partition:05}|{offset}"
             found[row] = {"verdict": verdict, "reason": reason or "", "ingest_time": str(ingest)}
@@ -343,7 +351,8 @@ def read_rejected(
     return found, [Doubled(row, times) for row, times in sorted(seen.items()) if times > 1]
 
 
-def _parquet(files: fsspec.AbstractFileSystem, folder: str, columns: list[str]) -> Iterator[pa.Table]:
+def parquet_of(files: fsspec.AbstractFileSystem, folder: str, columns: list[str]) -> Iterator[pa.Table]:
+    """The finished files of a folder, these columns of them; nothing if the folder is not there."""
     try:
         names = files.ls(folder, detail=False)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The sink functions by the names that SQL calls them: thin wrappers, a batch of rows (pandas Series) a call.
+"""The functions by the names that SQL calls them: thin wrappers. Sinks take a batch of rows (pandas Series) a call.
 
-Job parameters (`pipeline.global-job-parameters`) say where to write; `samewater.` before each name below. Every
-function returns one BIGINT per row. They are not deterministic to the planner, which must not call them twice or not
-at all.
+Job parameters (`pipeline.global-job-parameters`) say where the stores are; `samewater.` before each name below. Every
+sink returns one BIGINT per row. They are not deterministic to the planner, which must not call them twice or not at
+all.
 
 put_daily_sales(version BIGINT ms, province STRING, city STRING, orders BIGINT, amount DECIMAL yuan, users BIGINT) -> 1
 put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, offset_min, offset_max, offset_sum) -> 0
@@ -10,17 +10,22 @@ put_conflicting(version BIGINT ms, order_ids BIGINT) -> 0
 put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
 put_provisional_minute, put_final_minute(minute BIGINT ms, province STRING, orders BIGINT, cents BIGINT) -> 1
 put_progress(final_until BIGINT ms, written BIGINT) -> 1
+put_full_report(version BIGINT ms, province STRING, city STRING, cells STRING: a JSON object of texts) -> 1
+
+scan_daily_sales(bucket INT, day STRING, run STRING, family STRING, version BIGINT ms)
+  -> table of province STRING, city STRING, orders BIGINT, amount STRING yuan, users BIGINT
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
-from pyflink.table import DataTypes, FunctionContext, ScalarFunction, TableEnvironment
-from pyflink.table.udf import UserDefinedFunctionWrapper, udf
+from pyflink.table import DataTypes, FunctionContext, ScalarFunction, TableEnvironment, TableFunction
+from pyflink.table.udf import UserDefinedFunctionWrapper, udf, udtf
 
-from udfs import PREFIX
+from udfs import PREFIX, hbase_scan
+from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 from udfs.redis_sink import RedisSink, RedisTarget
 
@@ -56,7 +61,7 @@ class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
                 zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
                 submitted_by=_parameter(function_context, "submitted_by"),
                 provisional=_parameter(function_context, "provisional") == "yes",
-                offsets=_offsets(_parameter(function_context, "offsets")),
+                offsets=_offsets(function_context.get_job_parameter(PREFIX + "offsets", "")),
             )
         )
 
@@ -109,6 +114,30 @@ class PutMarker(_HBaseFunction):
         return pd.Series(1, index=version.index, dtype="int64")
 
 
+class PutFullReport(_HBaseFunction):
+    def eval(self, version: pd.Series | int, province: pd.Series, city: pd.Series | str, cells: pd.Series) -> pd.Series:
+        versions = pd.Series(version, index=cells.index)
+        self.sink.put_full_report(versions, _column(province, cells), _column(city, cells), cells)
+        return pd.Series(1, index=cells.index, dtype="int64")
+
+
+class ScanDailySales(TableFunction):  # type: ignore[misc]
+    def open(self, function_context: FunctionContext) -> None:
+        self.client = HBaseClient(
+            _parameter(function_context, "hbase.host"),
+            int(_parameter(function_context, "hbase.port")),
+            _parameter(function_context, "hbase.prefix"),
+        )
+
+    def close(self) -> None:
+        self.client.close()
+
+    def eval(
+        self, bucket: int, day: str, run_id: str, family: str, version: int
+    ) -> Iterator[tuple[str, str, int, str, int]]:
+        yield from hbase_scan.scan_daily_sales(self.client, bucket, day, run_id, family, version)
+
+
 class _RedisFunction(ScalarFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         self.sink = RedisSink(
@@ -156,6 +185,17 @@ put_marker = _sink(PutMarker())
 put_provisional_minute = _sink(PutMinute(final=False))
 put_final_minute = _sink(PutMinute(final=True))
 put_progress = _sink(PutProgress())
+put_full_report = _sink(PutFullReport())
+scan_daily_sales = udtf(
+    ScanDailySales(),
+    result_types=[
+        DataTypes.STRING(),
+        DataTypes.STRING(),
+        DataTypes.BIGINT(),
+        DataTypes.STRING(),
+        DataTypes.BIGINT(),
+    ],
+)
 
 
 def register(tables: TableEnvironment, names: Iterable[str]) -> None:

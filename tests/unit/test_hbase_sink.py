@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -10,8 +11,10 @@ import pytest
 from fake_hbase import FakeHBase
 from thriftpy2.transport import TTransportException
 
-from flink_jobs import runs, stores
-from flink_jobs.settings import Time
+from flink_jobs import full_store, runs, stores
+from flink_jobs.settings import DEFAULT_FILE, Settings, Time
+from udfs.hbase_client import HBaseClient
+from udfs.hbase_scan import scan_daily_sales
 from udfs.hbase_sink import DAY_MS, HOUR_MS, HBaseSink, HBaseTarget
 
 RUN, DAY = "daily_report-streaming-x", dt.date(2025, 11, 11)
@@ -47,7 +50,7 @@ class BatchedHBase(FakeHBase):
 def sink(mode: str = "streaming", hbase: BatchedHBase | None = None, **options) -> tuple[HBaseSink, BatchedHBase]:
     target = HBaseTarget("h", 1, "", 4, RUN, mode, 8 * HOUR_MS, submitted_by="me@here", offsets={"0": 7}, **options)
     made, hbase = HBaseSink(target), hbase or BatchedHBase()
-    made._connection = hbase
+    made._client._connection = hbase
     return made, hbase
 
 
@@ -158,6 +161,37 @@ def test_an_empty_day_is_marked_once_and_never_over_a_marker():
 def test_a_call_that_is_not_answered_is_tried_again_with_a_new_connection(monkeypatch):
     made, hbase = sink()
     hbase.down = 2
-    monkeypatch.setattr("udfs.hbase_sink.happybase.Connection", lambda *_, **__: hbase)
+    monkeypatch.setattr("udfs.hbase_client.happybase.Connection", lambda *_, **__: hbase)
     put_rows(made, END)
     assert len(stores.read_sales(hbase, 4, str(DAY), RUN, "s", END)) == 3
+
+
+@pytest.mark.parametrize("mode", ["streaming", "batch"])
+def test_the_scan_by_bucket_finds_what_the_readers_find(mode):
+    made, hbase = sink(mode)
+    put_rows(made, END)
+    put_rows(made, END - HOUR_MS)
+    family = stores.FAMILIES[mode]
+    client = HBaseClient("h", 1, "")
+    client._connection = hbase
+    found = [row for bucket in range(4) for row in scan_daily_sales(client, bucket, str(DAY), RUN, family, END)]
+    assert sorted(found) == [
+        ("110000", "110100", 2, "3.50", 1),
+        ("110000", "ALL", 2, "3.50", 1),
+        ("ALL", "ALL", 2, "3.50", 1),
+    ]
+    assert {f"{row.province}|{row.city}" for row in found} == set(
+        stores.read_sales(hbase, 4, str(DAY), RUN, family, END)
+    )
+    nothing = [scan_daily_sales(client, bucket, str(DAY), "another", family, END) for bucket in range(4)]
+    assert nothing == [[]] * 4
+
+
+def test_readers_find_the_full_report_that_the_sink_wrote():
+    made, hbase = sink("batch")
+    cells = {"orders": "2", "amount": "3.50", "share": "0.5000"}
+    made.put_full_report([END], ["110000"], ["110100"], [json.dumps(cells)])
+    settings = Settings.load(DEFAULT_FILE)
+    assert full_store.read(hbase, settings, str(DAY), RUN) == {"110000|110100": cells}
+    assert full_store.look_up(hbase, settings, str(DAY), RUN, "110000", "110100") == cells
+    assert full_store.look_up(hbase, settings, str(DAY), RUN, "110000", "ALL") == {}

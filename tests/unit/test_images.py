@@ -20,7 +20,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from flink_jobs import application, daily_report
+from flink_jobs import application, daily_report, full_report, reconcile
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack import container, servers
@@ -366,9 +366,16 @@ def test_the_nightly_report_is_submitted_as_the_readme_says():
     assert submit["command"] == ["bash", "-c"]
     (script,) = submit["args"]
     subprocess.run(["bash", "-n", "-c", script], check=True)
-    assert "-m daily-report-batch-rest:8081 -pym flink_jobs.daily_report -pyfs dist/udfs.zip" in script
-    arguments = script.partition(" -- ")[2].replace('"$day"', "2025-11-11").split()
-    asked = daily_report.main.make_context("daily_report", arguments).params
+    set_day, *steps = script.replace('"$day"', "2025-11-11").split(" && ")
+    assert set_day.startswith("day=") and len(steps) == 3
+    run = "flink run -m daily-report-batch-rest:8081 -pym flink_jobs.{} -pyfs dist/udfs.zip"
+    daily, full = (step.partition(" -- ") for step in (steps[0], steps[2]))
+    assert (daily[0], full[0]) == (run.format("daily_report"), run.format("full_report"))
+    asked = daily_report.main.make_context("daily_report", daily[2].split()).params
     assert asked["mode"] == "batch"
     assert str(asked["from_day"]) == str(asked["to_day"]) == "2025-11-11 00:00:00"
+    assert str(full_report.main.make_context("full_report", full[2].split()).params["day"]) == "2025-11-11 00:00:00"
+    program, command, *arguments = steps[1].split()
+    assert (program, command) == ("samewater", "reconcile")
+    assert reconcile.reconcile.make_context(command, arguments).params["first"] == "2025-11-11"
     assert nightly["timeZone"] == SUITE.settings.time.zone

@@ -1,0 +1,131 @@
+"""Who alone may do a thing now?
+
+Reads and writes one cell of the HBase table `published` for each thing, by check-and-put. A lease lasts `LASTS` and is
+renewed while its holder lives; one that was left by a process that died on this machine is taken over at once, one of
+another machine when it has run out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from zoneinfo import ZoneInfo
+
+import happybase
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from flink_jobs import runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings
+
+LASTS = dt.timedelta(minutes=2)
+_RENEWED_EACH_S = 30.0
+_COLUMN = b"p:lease"
+
+
+class Lease(BaseModel):
+    """Who holds it: `started` is the process's, for a pid is used again. `until`: ISO-8601 with zone."""
+
+    who: str
+    host: str
+    pid: int
+    started: float
+    since: str
+    until: str
+
+
+class Held:
+    """A lease of this process; `lost` is set when another one has taken it over."""
+
+    def __init__(self, settings: Settings, thing: str) -> None:
+        self._settings = settings
+        self._thing = thing
+        self._value = b""
+        self._ended = threading.Event()
+        self.lost = False
+
+    def take(self) -> None:
+        """Raises `UserError`, naming the holder, while somebody else has it."""
+        with stores.hbase(self._settings) as connection:
+            stores.ensure_tables(connection)
+            old = connection.table("published").row(self._thing.encode(), columns=[_COLUMN]).get(_COLUMN)
+            holder = _read(old)
+            if holder is not None and not _is_over(holder):
+                raise UserError(
+                    f"{self._thing} is being made by {holder.who} (pid {holder.pid}) since {holder.since}; "
+                    "wait until that has ended"
+                )
+            self._put(connection, old)
+
+    def keep(self) -> None:
+        """Renew it until `give_back`; runs in a thread of its own."""
+        while not self._ended.wait(_RENEWED_EACH_S):
+            try:
+                with stores.hbase(self._settings) as connection:
+                    self._put(connection, self._value)
+            except _Taken:
+                self.lost = True
+                return
+            except UserError:
+                continue  # HBase is away: until it is back, nobody else can take the lease either
+
+    def give_back(self) -> None:
+        """Let others have it; nothing happens if somebody has taken it over."""
+        self._ended.set()
+        with stores.hbase(self._settings) as connection:
+            runs.check_and_put_cell(connection, "published", self._thing.encode(), _COLUMN, self._value, b"")
+
+    def _put(self, connection: happybase.Connection, old: bytes | None) -> None:
+        now = dt.datetime.now(ZoneInfo(self._settings.time.zone)).replace(microsecond=0)
+        before = _read(self._value)
+        lease = Lease(
+            who=runs.submitter(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            since=before.since if before else now.isoformat(),
+            until=(now + LASTS).isoformat(),
+        )
+        value = lease.model_dump_json().encode()
+        if not runs.check_and_put_cell(connection, "published", self._thing.encode(), _COLUMN, old, value):
+            raise _Taken(f"{self._thing} was taken by somebody else at the same moment; wait until that has ended")
+        self._value = value
+
+
+class _Taken(UserError):
+    pass
+
+
+@contextmanager
+def held(settings: Settings, thing: str) -> Iterator[Held]:
+    """Hold the lease of a thing (a row of `published`) inside the block. Raises `UserError` while another has it."""
+    lease = Held(settings, thing)
+    lease.take()
+    renewing = threading.Thread(target=lease.keep, daemon=True)
+    renewing.start()
+    try:
+        yield lease
+    finally:
+        lease.give_back()
+        renewing.join()
+
+
+def _read(value: bytes | None) -> Lease | None:
+    try:
+        return Lease.model_validate_json(value) if value else None
+    except ValidationError as bad:
+        raise UserError(f"a lease in HBase cannot be read: {bad.errors()[0]['msg']}") from bad
+
+
+def _is_over(lease: Lease) -> bool:
+    if lease.host == socket.gethostname():
+        try:
+            return bool(psutil.Process(lease.pid).create_time() != lease.started)
+        except psutil.NoSuchProcess:
+            return True
+    return dt.datetime.fromisoformat(lease.until) < dt.datetime.now(dt.UTC)

@@ -1,0 +1,224 @@
+"""The full report over the turn of a year: every figure by plain Python, refusals, two runs, a death half-way, undo."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from flink_jobs import datagen, full_store, order_log, runs, stores
+from tests.e2e.conftest import Local, wait_until
+from tests.e2e.test_one_day import is_filed, is_marked, stop
+
+FIRST, DAY = dt.date(2025, 12, 27), dt.date(2026, 1, 4)
+EMPTY, BEFORE = dt.date(2025, 12, 30), DAY - dt.timedelta(1)
+TOPIC = "turn-of-the-year"
+
+
+@dataclass(frozen=True)
+class Story:
+    local: Local
+    ledger: Path
+    out: Path
+
+    def full_report(self, *arguments: str, code: int = 0, root: Path | None = None) -> str:
+        more = {} if root is None else {"root": root}
+        return self.local.samewater(
+            "full-report", "--day", str(DAY), "--out", str(self.out), *arguments, code=code, **more
+        )
+
+    def published(self, day: dt.date = DAY) -> runs.Publication | None:
+        with stores.hbase(self.local.settings) as connection:
+            return runs.published(connection, runs.FULL_REPORT, str(day))
+
+
+@pytest.fixture(scope="module")
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    settings = local.settings
+    spec = datagen.Spec.by(settings, seed=4, first=FIRST, last=DAY, orders=300, empty=frozenset({EMPTY}))
+    plan = datagen.Plan(spec)
+    ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
+    datagen.write_ledger(plan, ledger)
+    order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
+    order_log.produce(settings, TOPIC, plan.records())
+    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
+    streaming = local.submit("daily_report", "--topic", TOPIC)
+    days = ("--from", str(FIRST), "--to", str(DAY), "--topic", TOPIC)
+    batch = local.submit("daily_report", "--mode", "batch", *days)
+    client, end = stores.redis(settings), settings.time.day_end(DAY)
+    wait_until(lambda: is_marked(local, streaming, DAY) and is_filed(local, streaming, DAY), "the streaming report")
+    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
+    local.samewater("publish", dashboard)
+    with stores.hbase(settings) as connection:  # whichever run was first: history of both modes
+        for n in range((DAY - FIRST).days + 1):
+            run, day = runs.get(connection, streaming if n % 2 else batch), str(FIRST + dt.timedelta(n))
+            runs.publish(connection, runs.REPORT, day, runs.publication_of(connection, settings, run, day))
+    yield Story(local, ledger, tmp_path_factory.mktemp("reports"))
+    for run in (dashboard, streaming):
+        stop(local, run)
+
+
+Sums = dict[tuple[str, str], tuple[int, int, set[str]]]
+
+
+def by_day(ledger: Path, offset_ms: int) -> dict[dt.date, Sums]:
+    """Day -> (province, city) of every level -> orders, cents, users, by the generator's ledger."""
+    found: dict[dt.date, Sums] = defaultdict(dict)
+    for row in parquet.read_table(ledger).to_pylist():
+        if row["verdict"] != "accepted":
+            continue
+        day = dt.date(1970, 1, 1) + dt.timedelta(milliseconds=row["order_time"] + offset_ms)
+        for place in (("ALL", "ALL"), (row["province"], "ALL"), (row["province"], row["city"])):
+            orders, cents, users = found[day].get(place, (0, 0, set()))
+            found[day][place] = (orders + 1, cents + row["cents"], users | {row["user_id"]})
+    return found
+
+
+def half_up(number: Decimal, places: str) -> str:
+    return str(number.quantize(Decimal(places), ROUND_HALF_UP) + 0)  # no -0.00
+
+
+def expected(days: dict[dt.date, Sums], day: dt.date) -> stores.Table:
+    """The full report of a day by its definition, in plain Python."""
+    nothing: tuple[int, int, set[str]] = (0, 0, set())
+    every = [day - dt.timedelta(n) for n in range(400)]
+    month, year = day.replace(day=1), day.replace(month=1, day=1)
+    known = [d for d in every if d >= FIRST]
+
+    def ranks(of: dt.date) -> dict[tuple[str, str], int]:
+        found = {}
+        for level in (
+            lambda p: p == ("ALL", "ALL"),
+            lambda p: p[0] != "ALL" and p[1] == "ALL",
+            lambda p: p[1] != "ALL",
+        ):
+            cents = {place: figures[1] for place, figures in days.get(of, {}).items() if level(place)}
+            found |= {place: 1 + sum(other > own for other in cents.values()) for place, own in cents.items()}
+        return found
+
+    now, before = ranks(day), ranks(day - dt.timedelta(1))
+    places = {place for d in known if d >= min(year, day - dt.timedelta(27)) for place in days.get(d, {})}
+    report: stores.Table = {}
+    for place in places:
+        figures = {d: days.get(d, {}).get(place, nothing) for d in every}
+        orders, cents, users = figures[day]
+        above = ("ALL", "ALL") if place[1] == "ALL" else (place[0], "ALL")
+        whole = days.get(day, {}).get(above, nothing)[1]
+        week_ago = day - dt.timedelta(7)
+        then = figures[week_ago][1]
+        row = {"orders": str(orders), "amount": stores.yuan(cents), "users": str(len(users))}
+        if whole:
+            row["share"] = half_up(Decimal(cents) / whole, "0.0001")
+        if place in now:
+            row["rank"] = str(now[place])
+        if place in now and place in before:
+            row["rank_change"] = str(before[place] - now[place])
+        if week_ago >= FIRST:
+            row["week_ago_amount"] = stores.yuan(then)
+            if then:
+                row["week_change"] = half_up(Decimal(cents - then) / then, "0.0001")
+        seven = [d for d in known if d > week_ago]
+        row["mean_7"] = half_up(Decimal(sum(figures[d][1] for d in seven)) / len(seven) / 100, "0.01")
+        for name, first in (("month", month), ("year", year)):
+            span = [d for d in every if d >= first]
+            row[f"{name}_orders"] = str(sum(figures[d][0] for d in span))
+            row[f"{name}_amount"] = stores.yuan(sum(figures[d][1] for d in span))
+        report["|".join(place)] = row
+    return report
+
+
+def test_a_day_that_is_not_reconciled_is_refused_and_waited_for(story: Story):
+    said = story.full_report(code=2)
+    assert "not reconciled" in said and len(said.strip().splitlines()) == 1
+    assert story.published() is None
+    with ThreadPoolExecutor() as beside:
+        waiting = beside.submit(story.full_report, "--wait", "5", "--catch-up", "2", code=1)
+        # Not of the day before the day before: that one cannot be caught up with, and is named.
+        story.local.reconcile("--from", str(BEFORE), "--to", str(DAY), "--topic", TOPIC, code=0)
+    assert f"not made: {DAY - dt.timedelta(2)} is not reconciled" in waiting.result()
+
+
+@pytest.mark.parametrize("day", [BEFORE, DAY])
+def test_every_figure_equals_the_ledger(story: Story, day: dt.date):
+    settings = story.local.settings
+    publication = story.published(day)
+    assert publication is not None
+    with stores.hbase(settings) as connection:
+        found = full_store.read(connection, settings, str(day), publication.run_id)
+    wanted = expected(by_day(story.ledger, int(settings.time.offset.total_seconds()) * 1000), day)
+    assert len(wanted) > 200 and wanted["ALL|ALL"]["orders"] != "0"
+    assert found == wanted
+    with stores.hdfs(settings) as files:
+        assert full_store.read_files(files, settings, str(day), publication.run_id) == wanted
+    lines = list(csv.DictReader((story.out / str(day) / "full_report.csv").open(encoding="utf-8")))
+    assert {
+        f"{line['province']}|{line['city']}": {name: line[name] for name in full_store.FIGURES if line[name]}
+        for line in lines
+    } == wanted
+
+
+def test_a_city_is_looked_up_by_its_key(story: Story):
+    (row,) = json.loads(story.local.run("lookup", "--day", str(DAY), "--city", "Shenzhen", "--json").stdout)["rows"]
+    settings = story.local.settings
+    wanted = expected(by_day(story.ledger, int(settings.time.offset.total_seconds()) * 1000), DAY)
+    assert {name: row[name] for name in full_store.FIGURES if row[name]} == wanted["440000|440300"]
+    assert "not known" in story.local.samewater("lookup", "--day", str(DAY), "--city", "Atlantis", code=2)
+    assert "no full report" in story.local.samewater("lookup", "--day", "2031-01-01", "--city", "Shenzhen", code=2)
+
+
+def test_a_run_that_dies_half_way_leaves_the_old_report_and_the_next_gives_the_same_bytes(
+    story: Story, changed: Callable
+):
+    old = story.published()
+    assert old is not None
+    pages = {file.name: file.read_bytes() for file in (story.out / str(DAY)).iterdir()}
+    die = ("    folder = stores.run_folder(settings, PAGES, day, run_id)\n", "    import os; os._exit(9)\n")
+    story.full_report(code=2, root=changed({"flink_jobs/full_store.py": [die]}))
+    assert story.published() == old
+    story.full_report()
+    new = story.published()
+    assert new is not None and new.run_id != old.run_id
+    assert (new.digest, new.rows, new.previous[0]) == (old.digest, old.rows, old.run_id)
+    assert {file.name: file.read_bytes() for file in (story.out / str(DAY)).iterdir()} == pages
+    assert len(pages) == 2 and all(pages.values())
+    settings = story.local.settings
+    with stores.hdfs(settings) as files:
+        for dataset in (full_store.REPORT, full_store.INPUTS):
+            contents = [
+                [files.cat_file(name) for name in files.ls(stores.run_folder(settings, dataset, str(DAY), run), False)]
+                for run in (old.run_id, new.run_id)
+            ]
+            assert contents[0] == contents[1] and contents[0] and contents[0][0]
+    story.local.samewater("publish", old.run_id, "--day", str(DAY), "--instead-of", new.run_id)
+    again = story.published()
+    assert again is not None and again.run_id == old.run_id and again.digest == old.digest
+
+
+def test_a_report_is_not_made_of_what_was_spoilt_after_it_was_reconciled(story: Story):
+    settings = story.local.settings
+    shown = story.published()
+    with stores.hbase(settings) as connection:
+        day = runs.published(connection, runs.REPORT, str(DAY))
+        assert day is not None
+        run = runs.get(connection, day.run_id)
+        key = stores.sales_key(str(DAY), run.run_id, "440000", "440300", settings.report.buckets).encode()
+        column, version = f"{run.family}:amount".encode(), settings.time.day_end(DAY)
+        table = connection.table("daily_sales")
+        old = table.row(key)[column]
+        table.put(key, {column: b"1.23"}, timestamp=version)
+    try:
+        said = story.full_report(code=2)
+    finally:
+        with stores.hbase(settings) as connection:
+            connection.table("daily_sales").put(key, {column: old}, timestamp=version)
+    assert str(DAY) in said and "reconcile" in said
+    assert story.published() == shown

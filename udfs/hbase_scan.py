@@ -1,0 +1,50 @@
+"""What does HBase hold of one version of a run's day, bucket by bucket?
+
+Called by SQL through udfs/functions.py: buckets are scanned side by side, each by one worker. Reads the table
+`daily_sales` (keys and cells: flink_jobs/stores.py, which a unit test holds against this file); writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import happybase
+
+from udfs.hbase_client import HBaseClient
+
+
+class SalesRow(NamedTuple):
+    """One row of the report; `amount`: yuan, as stored."""
+
+    province: str
+    city: str
+    orders: int
+    amount: str
+    users: int
+
+
+def scan_daily_sales(
+    client: HBaseClient, bucket: int, day: str, run_id: str, family: str, version: int
+) -> list[SalesRow]:
+    """The rows of exactly this version (epoch ms); family `s` (streaming) or `b` (batch).
+
+    Raises KeyError or ValueError for a row with a cell that is missing or spoilt.
+    """
+
+    def scan(connection: happybase.Connection) -> list[SalesRow]:
+        prefix = f"{bucket}|{day}|{run_id}|"
+        # The scan's bound is exclusive and gives the newest cell before it, which may be older than the version.
+        rows = connection.table("daily_sales").scan(
+            row_prefix=prefix.encode(), columns=[family.encode()], timestamp=version + 1, include_timestamp=True
+        )
+        found = []
+        for key, cells in rows:
+            fields = {
+                name.decode().partition(":")[2]: value.decode() for name, (value, at) in cells.items() if at == version
+            }
+            if fields:
+                province, _, city = key.decode()[len(prefix) :].partition("|")
+                found.append(SalesRow(province, city, int(fields["orders"]), fields["amount"], int(fields["users"])))
+        return found
+
+    return client.call(scan)
