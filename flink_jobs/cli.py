@@ -79,6 +79,25 @@ def submit_command(context: click.Context, job: str, mode: str, arguments: tuple
 
 
 @samewater.command()
+@click.option("--listen", help="Address to listen on. [default: that of the settings]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0: any that is free. [default: that of the settings]"
+)
+@click.pass_context
+def serve(context: click.Context, listen: str | None, port: int | None) -> None:
+    """Show the big screen and answer its API, until Ctrl-C.
+
+    Read-only. The page names what is down; /docs describes the API.
+
+    Example: samewater serve --port 8000
+    """
+    from serving.command import serve as serve_screen  # a web server is not needed by any other command
+
+    place = context.obj.serving
+    serve_screen(context.obj, place.listen if listen is None else listen, place.port if port is None else port)
+
+
+@samewater.command()
 @click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
 def completion(shell: str) -> None:
     """Let the Tab key complete commands, options and run ids.
@@ -99,7 +118,7 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Orders into the log": [datagen.generate, order_import.import_orders],
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
     "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
-    "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish],
+    "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish, serve],
     "Trust": [reconcile.reconcile, health.health],
     "Shell": [completion],
 }

@@ -358,6 +358,17 @@ class Flink(_Section):
     batch: Cluster
 
 
+class Serving(_Section):
+    listen: Host = Field("127.0.0.1", description="Address that the screen listens on; 0.0.0.0: on every one.")
+    port: Port = Field(19_020, description="Port of the screen and its API.")
+    pages: Annotated[int, Unit("pages")] = Field(
+        100, ge=1, le=10_000, description="How many pages may be open at once; each holds a connection."
+    )
+    range_days: Annotated[int, Unit("days")] = Field(
+        92, ge=1, le=366, description="How many days one question to the API may span."
+    )
+
+
 class Settings(_Section):
     instance: Annotated[
         str, _full("[a-z0-9-]{1,32}", "is not 1 to 32 lower-case letters, digits and hyphens; rename it")
@@ -369,12 +380,13 @@ class Settings(_Section):
     hbase: HBase
     hdfs: Hdfs
     flink: Flink
+    serving: Serving
 
     @model_validator(mode="before")
     @classmethod
     def _sections_of_defaults(cls, values: Any) -> Any:
         # No default objects: they would be checked, with the regions file that they name, when this is imported.
-        return {"time": {}, "report": {}, **values} if isinstance(values, dict) else values
+        return {"time": {}, "report": {}, "serving": {}, **values} if isinstance(values, dict) else values
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:

@@ -1,0 +1,319 @@
+"""What has changed in Redis, and what is the screen's picture now?
+
+Reads, over one connection for all pages: `{prefix}:current`, and of that run the hashes of minutes, the totals of days,
+`progress`, and the stream of changes (XREAD BLOCK). Writes nothing. Reads only while a page is open. After a lost
+connection, a flip to another run, a new day, or a stream that was trimmed before it was read, everything is read anew:
+figures are absolute, so nothing can be counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from flink_jobs.regions import ALL, Regions
+from flink_jobs.settings import Settings
+from flink_jobs.stores import yuan
+from serving.pages import KEPT_CHANGES, Page, Pages
+from serving.picture import Change, Clock, Correction, Day, Picture, read_change
+
+AT_ONCE = 2_000
+BLOCK_MS = 200
+PULSE_S = 1.0
+RESTING_S = 30.0  # after the last page has gone, so that one that only reconnects goes on from where it was
+TRY_AGAIN_S = 1.0
+SHOWN_CORRECTIONS = 100
+_log = logging.getLogger("samewater.screen")
+
+
+class Feed:
+    """The picture, kept up to date while somebody looks."""
+
+    def __init__(self, settings: Settings, names: Regions) -> None:
+        self._settings, self._names = settings, names
+        self._offset_ms = int(settings.time.offset.total_seconds()) * 1000
+        self.pages = Pages(settings.serving.pages, self.snapshot, self._update)
+        self.picture: Picture | None = None
+        self.day = self.before = ""
+        self.published_run: str | None = None
+        """The dashboard's run by HBase: what is shown if Redis has lost its pointer."""
+        self.ingest: int | None = None
+        """Newest ingest time in the log, epoch ms, from who asks Kafka."""
+        self._spoilt: list[str] = []
+        self._totals: dict[str, str] = {}
+        self._seen: dict[str, dict[int, int]] = {}
+        self._missing: list[tuple[str, int]] = []
+        self._since: int | None = None
+        self._moved: tuple[int | None, int | None] = (None, None)
+
+    # ------------------------------------------------------------ for the pages
+
+    def clock(self) -> Clock:
+        """What is known of the log's time."""
+        picture = self.picture
+        newest, final = (None, None) if picture is None else (picture.newest(), picture.final_until)
+        return Clock(newest, final, self.ingest, _wall())
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """Everything a page shows of Redis; None before anything was read."""
+        picture = self.picture
+        if picture is None:
+            return None
+        cut = picture.cut(self.day, self.clock().now)
+        corrections = self.pages.corrections()
+        return self._times(cut) | {
+            "run": picture.run,
+            "day": self.day,
+            "before": self.before,
+            "zone": self._settings.time.zone,
+            "offset_ms": self._offset_ms,
+            "names": {code: [self._names.name(code, english=False), self._names.name(code)] for code in self._places()},
+            "minutes": {day: picture.minutes(day) for day in (self.before, self.day)},
+            "provinces": picture.provinces(self.day, self.before, cut),
+            "corrections": [c.message() for c in corrections[-SHOWN_CORRECTIONS:]],
+            "gaps": self._gaps(),
+        }
+
+    def _update(self, page: Page) -> dict[str, Any] | None:
+        picture = self.picture
+        if picture is None or not (page.minutes or page.provinces or page.corrections or page.moved):
+            return None
+        cut = picture.cut(self.day, self.clock().now)
+        # The comparison with yesterday moves with the clock, in every province.
+        provinces = None if cut != page.cut else page.provinces
+        page.cut = cut
+        days = {day: [n for of, n in page.minutes if of == day] for day in {of for of, _ in page.minutes}}
+        return self._times(cut) | {
+            "minutes": {day: picture.minutes(day, numbers) for day, numbers in days.items()},
+            "provinces": picture.provinces(self.day, self.before, cut, provinces),
+            "corrections": [correction.message() for correction in page.corrections],
+            "gaps": self._gaps(),
+        }
+
+    def _times(self, cut: int) -> dict[str, Any]:
+        clock = self.clock()
+        return {"now": clock.now, "newest": clock.newest, "final_until": clock.final_until, "cut": cut}
+
+    def _places(self) -> list[str]:
+        assert self.picture is not None
+        unknown = {code for day in self.picture.days.values() for code in day} - set(self._names.provinces) - {ALL}
+        return [*self._names.provinces, *sorted(unknown)]
+
+    def _gaps(self) -> list[dict[str, Any]]:
+        """What is known to be missing from the totals, or wrong with them."""
+        assert self.picture is not None
+        gaps: list[dict[str, Any]] = []
+        if self._spoilt:
+            gaps.append({"kind": "spoilt", "fields": self._spoilt[:20], "count": len(self._spoilt)})
+        total, place = self._totals.get(self.day), self.picture.days.get(self.day)
+        if total is not None and place is not None:
+            country = place.country
+            orders, _, amount = total.partition(":")
+            if (orders, amount) != (str(country.orders), str(country.cents)) and amount.lstrip("-").isdigit():
+                gaps.append({"kind": "unequal", "day": yuan(int(amount)), "minutes": yuan(country.cents)})
+        if self._missing:
+            cents = sum(self._seen[day][n] for day, n in self._missing)
+            gaps.append({"kind": "lost", "minutes": len(self._missing), "amount": yuan(cents)})
+        return gaps
+
+    # ------------------------------------------------------------ from Redis
+
+    async def run(self) -> None:
+        """Follow Redis for ever; a connection that is lost is told to the pages and tried again."""
+        while True:
+            await self.pages.wanted.wait()
+            client = self._connect()
+            try:
+                await self._follow(client)
+            except (RedisError, OSError) as lost:
+                where = f"{self._settings.redis.host}:{self._settings.redis.port}"
+                _log.warning("Redis at %s: %s", where, lost)
+                self._since = self._since or _wall()
+                self.pages.tell("redis", {"up": False, "where": where, "since": self._since})
+                await asyncio.sleep(TRY_AGAIN_S)
+            finally:
+                await client.aclose()
+
+    def _connect(self) -> redis.Redis:
+        place = self._settings.redis
+        return redis.Redis(
+            host=place.host,
+            port=place.port,
+            db=place.db,
+            decode_responses=True,
+            single_connection_client=True,
+            socket_timeout=5,
+            socket_connect_timeout=5,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def _follow(self, client: redis.Redis) -> None:
+        """Read until nobody looks any more. Raises what the client raises when Redis is gone."""
+        run = await self._current(client)
+        await self._load(client, run)
+        self._since = None
+        self.pages.tell("redis", {"up": True})
+        looked = pulse = time.monotonic()
+        while time.monotonic() - looked < RESTING_S:
+            if self.pages.wanted.is_set():
+                looked = time.monotonic()
+            complete = await self._read(client)
+            if time.monotonic() - pulse >= PULSE_S:
+                pulse = time.monotonic()
+                run = await self._pulse(client)
+            shown = self._shown_day()
+            if not complete or run != (self.picture.run if self.picture else None) or shown != self.day:
+                await self._load(client, run)
+
+    async def _current(self, client: redis.Redis) -> str | None:
+        current = await client.get(f"{self._settings.redis.prefix}:current")
+        return self.published_run if current is None else str(current)
+
+    async def _load(self, client: redis.Redis, run: str | None) -> None:
+        """Read everything of a run anew, and tell all pages."""
+        if self.picture is not None and self.picture.run == run:
+            self._remember()
+        else:
+            self._seen = {}
+        if run is None:
+            self.picture, self.day, self.before = None, "", ""
+            self.pages.begin("", "0-0", "", [], "0-0")
+            self.pages.tell("run", {"run": None})
+            return
+        picture = Picture(run, self._offset_ms)
+        # First where the stream ends, then the figures: what comes between is read once more, and changes nothing.
+        tail = await client.xrevrange(self._key(run, "changes"), count=KEPT_CHANGES // 4)
+        changes = [change for change in map(_change, reversed(tail)) if change is not None]
+        progress = await client.hget(self._key(run, "progress"), "final_until")  # type: ignore[misc]
+        picture.final_until = None if progress is None else int(progress)
+        totals: Mapping[str, str] = await client.hgetall(self._key(run, "days"))  # type: ignore[misc]
+        known = sorted({name.partition("|")[0] for name, value in totals.items() if value != "0:0"})
+        newest = known[-1:]
+        if picture.final_until is not None:
+            newest.append(str(self._settings.time.day_of(picture.final_until)))
+        if self.ingest is not None:
+            newest.append(str(self._settings.time.day_of(self.ingest)))
+        self._spoilt = []
+        for day in sorted({around for one in newest for around in (one, _day_before(one))} | set(known[-2:])):
+            fields: Mapping[str, str] = await client.hgetall(self._key(run, f"minutes:{day}"))  # type: ignore[misc]
+            self._spoilt += [f"{day} {name}" for name in picture.load(day, fields)]
+        picture.last_id = changes[-1].id if changes else "0-0"
+        self._totals = {name[: -len(ALL) - 1]: value for name, value in totals.items() if name.endswith(f"|{ALL}")}
+        self.picture = picture
+        self.day = self._shown_day()
+        self.before = _day_before(self.day) if self.day else ""
+        if self.before:
+            picture.forget_before(self.before)
+            self._seen = {day: seen for day, seen in self._seen.items() if day >= self.before}
+        self._miss()
+        kept = list(zip(changes, _corrections(changes, self._offset_ms), strict=True))
+        # The oldest entry may itself be one of several that a page lacks, unless it is the first of all.
+        self.pages.begin(run, picture.last_id, self.day, kept, changes[0].id if changes else "0-0")
+        self.pages.tell("run", {"run": run})
+
+    def _miss(self) -> None:
+        """Which minutes were on this screen and are gone: only an emptied or restored Redis makes them fewer."""
+        assert self.picture is not None
+        self._missing = [
+            (day, n)
+            for day, seen in self._seen.items()
+            for n in seen
+            if n not in self.picture.days.get(day, Day()).country.minutes
+        ]
+
+    def _remember(self) -> None:
+        """Note which minutes are on the screen, before they are read anew."""
+        for day, figures in self.picture.days.items() if self.picture else ():
+            seen = self._seen.setdefault(day, {})
+            seen.update({n: minute.cents for n, minute in figures.country.minutes.items() if minute.orders})
+
+    async def _read(self, client: redis.Redis) -> bool:
+        """Take what has come; False if the stream was trimmed before we read it."""
+        picture = self.picture
+        if picture is None:
+            await asyncio.sleep(BLOCK_MS / 1000)
+            return True
+        key = self._key(picture.run, "changes")
+        found = await client.xread({key: picture.last_id}, count=AT_ONCE, block=BLOCK_MS)
+        entries = found[0][1] if found else []
+        if len(entries) == AT_ONCE:  # behind: it may be cut off at its other end meanwhile
+            oldest = await client.xrange(key, count=1)
+            if oldest and _after(oldest[0][0], picture.last_id):
+                return False
+        for entry in entries:
+            change = _change(entry)
+            if change is None:
+                picture.last_id = entry[0]
+                continue
+            self.pages.add(change, picture.apply(change))
+        return True
+
+    async def _pulse(self, client: redis.Redis) -> str | None:
+        """Once a second: how far minutes are final, and which run is shown."""
+        picture = self.picture
+        if picture is not None:
+            progress = await client.hget(self._key(picture.run, "progress"), "final_until")  # type: ignore[misc]
+            if progress is not None:
+                picture.final_until = int(progress)
+            await self._compare(client, picture)
+            if self._missing:
+                self._miss()
+            clock = self.clock()
+            moved = (clock.final_until, None if clock.now is None else clock.now // 60_000)
+            if moved != self._moved:
+                self._moved = moved
+                self.pages.moved()
+        return await self._current(client)
+
+    async def _compare(self, client: redis.Redis, picture: Picture) -> None:
+        """Hold our sum of minutes against the day's total, at one moment: both change by one script only."""
+        async with client.pipeline(transaction=True) as both:
+            both.hget(self._key(picture.run, "days"), f"{self.day}|{ALL}")
+            both.xrevrange(self._key(picture.run, "changes"), count=1)
+            total, last = await both.execute()
+        if last and last[0][0] == picture.last_id and self.day:
+            self._totals[self.day] = "0:0" if total is None else total
+        elif self.day:
+            self._totals.pop(self.day, None)  # changes are under way: the next pulse compares
+
+    def _shown_day(self) -> str:
+        shown = self.clock().shown
+        return "" if shown is None else str(self._settings.time.day_of(shown))
+
+    def _key(self, run: str, name: str) -> str:
+        return f"{self._settings.redis.prefix}:{run}:{name}"
+
+
+def _corrections(changes: list[Change], offset_ms: int) -> list[Correction | None]:
+    """What each change of the past corrected, as far as the changes before it tell."""
+    past = Picture("", offset_ms)
+    return [past.apply(change) for change in changes]
+
+
+def _change(entry: Any) -> Change | None:
+    try:
+        return read_change(entry)
+    except (ValueError, KeyError):
+        _log.warning("an entry of the stream of changes is not ours: %s", entry)
+        return None
+
+
+def _after(one: str, other: str) -> bool:
+    return tuple(map(int, one.split("-"))) > tuple(map(int, other.split("-")))
+
+
+def _day_before(day: str) -> str:
+    return str(dt.date.fromisoformat(day) - dt.timedelta(days=1))
+
+
+def _wall() -> int:
+    return time.time_ns() // 1_000_000
