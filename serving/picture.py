@@ -169,10 +169,11 @@ class Picture:
         if change.province != ALL:
             return None
         newest = self._newest.get(change.day, -1)
-        later_day = any(day > change.day and at >= 0 for day, at in self._newest.items())
+        # After midnight a minute of the day before goes on being compared with the newest one.
+        reached = max([newest, *(MINUTES + at for of, at in self._newest.items() if of > change.day and at >= 0)])
         if change.figures.orders:
             self._newest[change.day] = max(newest, change.minute)
-        return correction(change, MINUTES if later_day else newest, before is not None)
+        return correction(change, reached, before is not None)
 
     def newest(self) -> int | None:
         """Start of the newest minute with an order, epoch ms; None if there is none."""

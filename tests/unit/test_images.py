@@ -157,13 +157,13 @@ def test_every_address_in_the_settings_is_a_service_and_its_port():
 
 
 def test_a_published_port_is_that_of_its_service_and_stays_on_this_machine():
-    rest = {
-        "realtime-jobmanager": SUITE.settings.flink.realtime.rest,
-        "batch-jobmanager": SUITE.settings.flink.batch.rest,
+    pages = {
+        "realtime-jobmanager": port_of(SUITE.settings.flink.realtime.rest),
+        "batch-jobmanager": port_of(SUITE.settings.flink.batch.rest),
+        "screen": SUITE.settings.serving.port,
     }
-    for name, service in SERVICES.items():
-        for published in service.get("ports", []):
-            assert published == f"127.0.0.1:{port_of(rest[name])}:{port_of(rest[name])}"
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in pages.items()}
 
 
 def test_the_settings_keep_the_rules_of_time_and_name_no_local_servers():
