@@ -28,7 +28,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import cancel
 from flink_jobs.order_mapping import load_mapping
 from flink_jobs.settings import Settings
-from flink_jobs.stack import control, open_instance, to_toml
+from flink_jobs.stack import control, open_instance, servers, to_toml
 from flink_jobs.submit import submit
 
 DAY = dt.date(2025, 11, 11)  # Singles' Day: a rush after midnight is what one expects of it
@@ -73,14 +73,19 @@ def demo(
     pace = order_log.parse_speed(speed or ("1440x" if file is None else "max"))
     settings: Settings = context.obj
     instance = open_instance(settings)
-    control.up(instance, click.echo, without=BATCH_CLUSTER)
+    control.up(instance, click.echo, without=(*BATCH_CLUSTER, "screen"))
     click.echo("Ending the jobs of earlier demos, if any.")
     end_earlier(settings, "streaming")
     settings, conf = own_settings(settings, mapping)
     load = _generated(settings, day.date(), count, seed, conf) if file is None else _imported(settings, file, mapping)
+    # It may run already, for the topic of an earlier demo.
+    servers.write_screen_settings(instance, settings)
+    control.restart(instance, "screen", click.echo)
     topic = settings.kafka.topic
     order_log.create_topic(settings, topic, settings.kafka.partitions)
     click.echo(f"Topic {topic}; {load.count:,} records for {load.first} to {load.last}. Submitting both jobs.")
+    screen = servers.screen_address(instance)
+    click.echo(f"The big screen: {screen}")
     with ThreadPoolExecutor(max_workers=2) as pool:
         dashboard = submit(settings, str(conf), runs.DASHBOARD, "streaming", ("--mode", "streaming"))
         click.echo(f"run {dashboard} shows minutes; orders start to flow")
@@ -106,6 +111,7 @@ def demo(
     total = sum(row.rss_mb for row in control.status(instance))
     click.echo(f"All servers together: {total / 1024:.1f} GiB. The demo took {time.monotonic() - began:.0f} s.")
     _say_more(conf, load.first)
+    click.echo(f"The big screen:\n  {screen}")
     context.exit(code)
 
 

@@ -30,6 +30,8 @@ def find(instance: Instance, name: str) -> servers.Server:
     """One server by name; `UserError` for a name that is none."""
     if name not in servers.NAMES:
         raise UserError(f"SERVER={name!r} is no server; the servers are {', '.join(servers.NAMES)}")
+    if name == "screen":
+        return servers.screen_server(instance)
     # The image of the jobs has Flink alone: there nobody may ask for the others' jars.
     of = servers.flink_servers if name.startswith(servers.CLUSTERS) else servers.data_servers
     return next(server for server in of(instance) if server.name == name)

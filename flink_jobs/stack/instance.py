@@ -38,6 +38,7 @@ OFFSETS: Mapping[str, int] = {
     "batch-rpc": 14,
     "hbase-master": 15,
     "hbase-regionserver": 16,
+    "screen": 20,
     "kafka": 92,
     "kafka-controller": 93,
 }
@@ -104,6 +105,7 @@ class Instance:
             "hbase-thrift": s.hbase.port,
             "realtime-rest": port_of(s.flink.realtime.rest),
             "batch-rest": port_of(s.flink.batch.rest),
+            "screen": s.serving.port,
         }
 
     def host(self, server: str) -> str:
@@ -114,6 +116,11 @@ class Instance:
     def key(self) -> str:
         """Short and its own for each folder: two clones may both have an instance `demo`."""
         return hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+
+    @property
+    def screen_settings(self) -> Path:
+        """The settings file that the screen runs with: it may follow another topic than the instance's own."""
+        return self.folder / "screen.toml"
 
     @property
     def logs(self) -> Path:
@@ -215,6 +222,7 @@ def _write_settings(name: str, base: int, taskmanager_mb: int | None) -> None:
         values["flink"][cluster].update(
             rest=f"127.0.0.1:{ports[f'{cluster}-rest']}", conf_dir=f".samewater/{name}/flink-{cluster}/conf"
         )
+    values["serving"].update(port=ports["screen"])
     if taskmanager_mb is not None:
         values["flink"]["realtime"]["taskmanager_mb"] = taskmanager_mb
     file = settings_file(name)

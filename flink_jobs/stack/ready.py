@@ -120,6 +120,11 @@ def hbase_thrift(settings: Settings) -> None:
         connection.close()
 
 
+def screen(address: str) -> None:
+    """The screen answers; whether the stores do is for it to tell."""
+    _get(f"{address}/alive")
+
+
 def jobmanager(rest: str) -> None:
     """The JobManager's REST interface tells what runs."""
     _get(f"http://{rest}/overview")

@@ -21,13 +21,14 @@ from pathlib import Path
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack import cgroup, processes, ready
-from flink_jobs.stack.instance import Instance, home, open_instance
+from flink_jobs.stack.instance import Instance, home, open_instance, to_toml
 
 CONF = ROOT / "conf"
 CLUSTERS = ("realtime", "batch")
 NAMES = (
     *("namenode", "datanode", "zookeeper", "hbase-master", "hbase-regionserver", "hbase-thrift", "kafka", "redis"),
     *(f"{cluster}-{part}" for cluster in CLUSTERS for part in ("jobmanager", "taskmanager")),
+    "screen",
 )
 KAFKA_CLUSTER_ID = "c2FtZXdhdGVyLWxvY2FsIQ"  # any 16 bytes in base64; a cluster of one node meets no other
 # The second compiler pays for itself only after minutes of load; here it would take a third of the start-up.
@@ -135,7 +136,7 @@ def flink_env(settings: Settings, cluster: str) -> dict[str, str]:
 
 def servers(instance: Instance) -> list[Server]:
     """All servers of an instance, each one after those it needs."""
-    return data_servers(instance) + flink_servers(instance)
+    return [*data_servers(instance), *flink_servers(instance), screen_server(instance)]
 
 
 def data_servers(instance: Instance) -> list[Server]:
@@ -225,6 +226,41 @@ def flink_servers(instance: Instance) -> list[Server]:
     """Both Flink clusters."""
     flink = instance.settings.flink
     return _cluster(instance, "realtime", flink.realtime.rest) + _cluster(instance, "batch", flink.batch.rest)
+
+
+def screen_server(instance: Instance) -> Server:
+    """The big screen. It needs no other server: what is missing it names."""
+    conf = instance.screen_settings
+
+    def prepare() -> None:
+        if not conf.exists():
+            write_screen_settings(instance, instance.settings)
+
+    # Not the installed command: an environment may be shared by several clones.
+    start = (sys.executable, "-c", "from flink_jobs.cli import main; main()", "--conf", str(conf), "serve")
+    return Server(
+        "screen",
+        start,
+        ("screen",),
+        lambda _: ready.screen(screen_address(instance)),
+        environment={"PYTHONPATH": str(ROOT)},
+        prepare=prepare,
+    )
+
+
+def write_screen_settings(instance: Instance, settings: Settings) -> None:
+    """Let the screen follow these settings when it starts next."""
+    values = settings.model_dump(mode="json")
+    if instance.contained:
+        values["serving"]["listen"] = instance.host("screen")
+    instance.screen_settings.write_text(to_toml(values), encoding="utf-8")
+
+
+def screen_address(instance: Instance) -> str:
+    """Where the screen is found, `http://host:port`."""
+    listen = instance.settings.serving.listen
+    host = instance.host("screen") if instance.contained or listen == "0.0.0.0" else listen
+    return f"http://{host}:{instance.ports['screen']}"
 
 
 def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
