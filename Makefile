@@ -63,7 +63,7 @@ full-report: $(ready) ## join a day with the days before it: DAY=2026-11-11 [ARG
 bench: $(ready) $(rivals) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
 	.venv/bin/python -m tests.bench $(ARGS)
 
-test: lint ## run every test, on servers of its own
+test: lint $(SAMEWATER_HOME)/tests.stamp ## run every test, on servers of its own
 	.venv/bin/python -m pytest
 
 lint: $(ready) ## ruff and mypy
@@ -78,6 +78,10 @@ system:
 
 $(SAMEWATER_HOME)/system.stamp: tools/system-packages.sh
 	@tools/system-packages.sh
+	@mkdir -p $(@D) && touch $@
+
+$(SAMEWATER_HOME)/tests.stamp: tools/system-packages.sh
+	@tools/system-packages.sh --tests
 	@mkdir -p $(@D) && touch $@
 
 .venv/packages.stamp: requirements.lock | $(SAMEWATER_HOME)/system.stamp

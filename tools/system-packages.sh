@@ -1,6 +1,6 @@
 #!/bin/sh
 # Which system packages are missing? Installs them through apt where it may, otherwise prints the command and fails.
-# With --python: print the Python 3.11 to make the virtual environment with.
+# With --python: print the Python 3.11 to make the virtual environment with. With --tests: what the tests need as well.
 set -eu
 
 # python3 may be a shim or another version; a Python without ensurepip (Debian's bare one) cannot make an environment.
@@ -30,6 +30,11 @@ find_python >/dev/null || missing="$missing python3.11-venv"
 has_java || missing="$missing openjdk-17-jdk-headless"
 command -v mvn >/dev/null || missing="$missing maven"
 command -v redis-server >/dev/null || missing="$missing redis-server"
+if [ "${1:-}" = --tests ]; then
+    # The screen is looked at in a real browser, in Chinese too.
+    command -v chromium >/dev/null || missing="$missing chromium"
+    [ -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc ] || missing="$missing fonts-noto-cjk"
+fi
 [ -n "$missing" ] || exit 0
 
 install="apt-get install -y --no-install-recommends$missing"
