@@ -50,8 +50,13 @@ class Beside:
         pages = self._feed.pages
         while True:
             await pages.wanted.wait()
-            event, data = await asyncio.to_thread(look)
-            pages.tell(event, data)
+            try:
+                event, data = await asyncio.to_thread(look)
+            except Exception as fault:  # noqa: BLE001 - told on the page and in the log; the figures must go on
+                pages.fault(look.__name__.strip("_"), fault)
+            else:
+                pages.fault(look.__name__.strip("_"), None)
+                pages.tell(event, data)
             await asyncio.sleep(seconds)
 
     # ------------------------------------------------------------ health
@@ -92,7 +97,9 @@ class Beside:
             self._topic, self._pace, self._feed.ingest = found.topic, Pace(), None
             self._watch = Watch(self._settings, self._topic)
         try:
-            state: str | None = flink_rest.job_state(self._settings, "realtime", found.flink_job_id)
+            # Before Flink has given it an id it is only about to start.
+            id_in_flink = found.flink_job_id
+            state = flink_rest.job_state(self._settings, "realtime", id_in_flink) if id_in_flink else None
         except UserError:
             state = None  # that Flink is silent is told by the look
         return Job(found.run_id, found.state, state), ""

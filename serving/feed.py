@@ -135,10 +135,14 @@ class Feed:
             try:
                 await self._follow(client)
             except (RedisError, OSError) as lost:
-                where = f"{self._settings.redis.host}:{self._settings.redis.port}"
-                _log.warning("Redis at %s: %s", where, lost)
+                _log.warning("Redis: %s", lost)
                 self._since = self._since or _wall()
-                self.pages.tell("redis", {"up": False, "where": where, "since": self._since})
+                place = self._settings.redis
+                where = f"{place.host}:{place.port}"
+                self.pages.tell("redis", {"up": False, "where": where, "since": self._since, "says": str(lost)})
+                await asyncio.sleep(TRY_AGAIN_S)
+            except Exception as fault:  # noqa: BLE001 - told on the page and in the log; then everything is read anew
+                self.pages.fault("figures", fault)
                 await asyncio.sleep(TRY_AGAIN_S)
             finally:
                 await client.aclose()
@@ -160,6 +164,7 @@ class Feed:
         """Read until nobody looks any more. Raises what the client raises when Redis is gone."""
         run = await self._current(client)
         await self._load(client, run)
+        self.pages.fault("figures", None)
         self._since = None
         self.pages.tell("redis", {"up": True})
         looked = pulse = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -22,8 +23,7 @@ KEPT_CHANGES = 20_000
 MOST_CORRECTIONS = 200
 RETRY_MS = 2000
 
-Message = tuple[str, Any]
-"""Name of an event, and its data."""
+_log = logging.getLogger("samewater.screen")
 
 
 class Full(Exception):
@@ -120,6 +120,16 @@ class Pages:
         for page in self._open:
             page.aside[event] = data
             page.wake.set()
+
+    def fault(self, part: str, fault: Exception | None) -> None:
+        """A part of the screen has failed (the page says so, the log says where), or works (again)."""
+        faults = dict(self._aside.get("faults", {}))
+        if fault is None:
+            if faults.pop(part, None) is not None:
+                self.tell("faults", faults)
+            return
+        _log.error("%s failed and tries again", part, exc_info=fault)
+        self.tell("faults", faults | {part: f"{type(fault).__name__}: {fault}"})
 
     def resume(self, page: Page, last_event_id: str) -> bool:
         """Let a page that saw this id go on from there; False if it needs a snapshot."""

@@ -123,6 +123,19 @@ def test_what_is_beside_the_figures_is_told_once_and_to_later_pages_too(pages: P
     asyncio.run(scene())
 
 
+def test_a_part_that_fails_is_named_on_every_page_until_it_works_again(pages: Pages):
+    async def scene() -> None:
+        stream = pages.stream("")
+        await events(stream, 1)
+        pages.fault("report", None)
+        pages.fault("report", KeyError("x"))
+        assert await events(stream, 1) == [("faults", "", {"report": "KeyError: 'x'"})]
+        pages.fault("report", None)
+        assert await events(stream, 1) == [("faults", "", {})]
+
+    asyncio.run(scene())
+
+
 def test_another_picture_is_a_snapshot_for_all(pages: Pages):
     async def scene() -> None:
         streams = [pages.stream(""), pages.stream("")]

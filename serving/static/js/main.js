@@ -9,7 +9,7 @@ import { drawAges, drawPanels } from "./panels.js";
 import { drawProvinces } from "./provinces.js";
 import { state } from "./state.js";
 import { follow } from "./stream.js";
-import { minute, weekday } from "./time.js";
+import { dayStart, version, weekday } from "./time.js";
 
 const FULL_MS = 200;
 const CALM_MS = 1000;
@@ -37,10 +37,12 @@ function drawNow() {
 }
 
 function drawDay() {
+  // A replay whose last day was closed by heartbeats stays on that day.
+  const end = dayStart(state.day) + 86_400_000;
   put("day", state.day);
   document.getElementById("day").dateTime = state.day;
   put("weekday", weekday(state.day, chinese() ? "zh-CN" : "en"));
-  put("clock", state.now === null ? "" : minute(state.now));
+  put("clock", state.now === null ? "" : version(state.now > end ? end : state.now, state.day));
   put("zone", state.zone);
 }
 

@@ -7,7 +7,7 @@ import { minute, second, time } from "./time.js";
 
 // How grave each kind is: a fault of figures or servers, something to look at, or only to know.
 const GRAVE = {
-  gone: "bad", redis: "bad", job_down: "bad", lost: "bad", unequal: "bad", spoilt: "bad", differs: "bad", stale: "bad",
+  gone: "bad", redis: "bad", job_down: "bad", lost: "bad", unequal: "bad", spoilt: "bad", differs: "bad", stale: "bad", fault: "bad",
   stalled: "warn", server: "warn", behind: "warn", job_restarting: "warn", no_run: "warn", report: "warn", run_unknown: "warn",
   log_silent: "calm", quiet: "calm", paused: "calm",
 };
@@ -17,7 +17,8 @@ const REPLAY_MS = 86_400_000;
 export function said() {
   const found = [];
   if (state.link === "gone") found.push({ kind: "gone", age: since(state.heard) });
-  else if (!state.redis.up) found.push({ kind: "redis", where: state.redis.where, since: state.redis.since });
+  else if (!state.redis.up) found.push({ kind: "redis", ...state.redis });
+  for (const [part, says] of Object.entries(state.faults)) found.push({ kind: "fault", part, says });
   if (state.failed) found.push({ kind: "stale", says: state.failed });
   if (state.redis.up && state.link === "open" && !state.ready && state.run === null && state.health) found.push({ kind: "no_run" });
   const conditions = state.link === "gone" ? [] : state.health?.conditions ?? [];

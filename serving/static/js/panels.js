@@ -42,6 +42,8 @@ function drawFresh() {
     [t.unread, health?.unread === null || health?.unread === undefined ? text.unknown : whole(health.unread)],
     [t.check, ...equal],
   ];
+  const alerts = health?.alerts ?? [];
+  if (alerts.length) rows.push([t.alerts, [...new Set(alerts.map((alert) => alert.name))].join(", "), "warn"]);
   replace("fresh", rows, () => facts(rows));
   const c = text.columns;
   const partitions = health?.partitions ?? [];

@@ -11,7 +11,7 @@ export const state = {
   minutes: {}, // day -> Map of minute -> {final, orders, cents}
   provinces: new Map(), // code -> {orders, cents, until, was}; the last two up to the cut, was: null if unknown
   corrections: [], // newest first
-  gaps: [], redis: { up: true }, health: null, report: null,
+  gaps: [], faults: {}, redis: { up: true }, health: null, report: null,
   link: "connecting", // connecting, open, gone
   heard: 0, // performance.now() of the last event of any kind
   updated: 0, // of the last one that brought figures
@@ -69,6 +69,9 @@ const events = {
   },
   report(data) {
     state.report = data;
+  },
+  faults(data) {
+    state.faults = data;
   },
   beat() {},
 };
