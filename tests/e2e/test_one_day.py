@@ -8,10 +8,13 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from flink_jobs import compiled, datagen, order_log, runs, stores
 from flink_jobs.checks import ABSENT
@@ -200,6 +203,36 @@ def test_a_field_changed_by_hand_in_redis_is_named(story: Story):
         assert {row["row"] for row in result["dashboard: minutes"]["differences"]} == {field}
     finally:
         client.hset(key, field, old)
+
+
+def test_the_screen_shows_what_the_generator_intended(story: Story):
+    settings = story.local.settings
+    client, pointer = stores.redis(settings), f"{settings.redis.prefix}:current"
+    shown_before = client.get(pointer)
+    client.set(pointer, story.dashboard)
+    told: dict[str, Any] = {}
+    try:
+        address = f"http://{settings.serving.listen}:{settings.serving.port}/stream"
+        with requests.get(address, stream=True, timeout=60) as events:
+            lines = events.iter_lines(decode_unicode=True)
+            while "snapshot" not in told or told.get("report", {}).get("today") is None:
+                name, _, value = next(lines).partition(": ")
+                if name == "event":
+                    told[value] = json.loads(next(lines).partition(": ")[2])
+    finally:
+        client.set(pointer, shown_before)
+    intended = json.loads(Path(f"{story.ledger}.summary.json").read_text())["days"][str(FIRST)]
+    figures, today = told["snapshot"], told["report"]["today"]
+    assert (figures["run"], figures["day"]) == (story.dashboard, str(FIRST))
+    minutes = figures["minutes"][str(FIRST)]
+    assert sum(orders for _, _, orders, _ in minutes) == intended["orders"] > ORDERS // 2
+    assert str(sum(Decimal(amount) for *_, amount in minutes)) == intended["amount"]
+    assert str(sum(Decimal(amount) for _, amount, *_ in figures["provinces"].values())) == intended["amount"]
+    assert all(final for _, final, *_ in minutes)
+    assert today["screen"] == {"orders": intended["orders"], "amount": intended["amount"]}
+    for verdict in ("late", "late_copy", "duplicate", "malformed", "invalid", "future", "accepted"):
+        assert today["verdicts"][verdict] == intended["verdicts"][verdict] > 0
+    assert today["verdicts"]["conflicting"] == intended["conflicting"] > 0
 
 
 def test_readers_give_what_the_run_holds(story: Story):

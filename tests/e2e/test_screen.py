@@ -91,6 +91,18 @@ def address(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process.wait(20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def pointer(local: Local) -> Iterator[None]:
+    """Leaves Redis' pointer as it was: other tests reconcile it."""
+    client, key = stores.redis(local.settings), f"{local.settings.redis.prefix}:current"
+    before = client.get(key)
+    yield
+    if before is None:
+        client.delete(key)
+    else:
+        client.set(key, before)
+
+
 @pytest.fixture
 def shop(local: Local, request: pytest.FixtureRequest) -> Shop:
     """Two days of a run: the day before with 10.00 a minute until 12:00, today with 3 minutes from 10:00."""
@@ -261,14 +273,21 @@ def test_what_is_unknown_of_the_job_is_said(page: Page, shop: Shop):
     expect(page.locator("#notices")).to_contain_text(f"run {shop.run} is on the screen, but nobody registered it")
 
 
-def test_a_job_that_is_down_looks_different(page: Page, shop: Shop, local: Local):
+@pytest.fixture
+def lost_job(local: Local, shop: Shop) -> Iterator[None]:
+    """The run of the shop is noted as running, but Flink does not know its job."""
+    topic = local.settings.kafka.topic
     with stores.hbase(local.settings) as connection:
         stores.ensure_tables(connection)
-        lost = runs.Run(
-            run_id=shop.run, job=runs.DASHBOARD, mode="streaming", logic="l", topic=local.settings.kafka.topic
-        )
-        runs.register(connection, lost)
+        run = runs.Run(run_id=shop.run, job=runs.DASHBOARD, mode="streaming", logic="l", topic=topic)
+        runs.register(connection, run)
         runs.set_state(connection, shop.run, "running", flink_job_id="0" * 32)
+    yield
+    with stores.hbase(local.settings) as connection:
+        runs.set_state(connection, shop.run, "stopped")
+
+
+def test_a_job_that_is_down_looks_different(lost_job: None, page: Page):
     expect(page.locator("#state")).to_have_attribute("data-kind", "job_down")
     expect(page.locator("#notices li[data-kind=job_down]")).to_contain_text("The dashboard's job is UNKNOWN")
 
