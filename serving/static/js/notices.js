@@ -16,7 +16,7 @@ const REPLAY_MS = 86_400_000;
 /** Everything to be said now, the gravest first. */
 export function said() {
   const found = [];
-  if (state.link === "gone") found.push({ kind: "gone", age: since(state.heard) });
+  if (state.link === "gone") found.push({ kind: "gone", since: state.heardWall });
   else if (!state.redis.up) found.push({ kind: "redis", ...state.redis });
   for (const [part, says] of Object.entries(state.faults)) found.push({ kind: "fault", part, says });
   if (state.failed) found.push({ kind: "stale", says: state.failed });
@@ -38,7 +38,6 @@ export function compared() {
   return { equal, version: today.version, screen: today.screen.amount, report: today.amount };
 }
 
-const since = (at) => (performance.now() - at) / 1000;
 const tell = { minute, time, wall: second, whole, span: (s) => words().span(s), money: (text) => yuan(cents(text)) };
 
 /** Draw the state and the notices. `paused`: null, or since when and how far behind. */

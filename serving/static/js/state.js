@@ -13,9 +13,8 @@ export const state = {
   corrections: [], // newest first
   gaps: [], faults: {}, redis: { up: true }, health: null, report: null,
   link: "connecting", // connecting, open, gone
-  heard: 0, // performance.now() of the last event of any kind
+  heardWall: 0, heard: 0, // performance.now() of the last event of any kind
   updated: 0, // of the last one that brought figures
-  updatedWall: 0,
   updates: 0,
 };
 
@@ -31,7 +30,6 @@ function moved(data) {
   state.cut = data.cut;
   state.gaps = data.gaps;
   state.updated = performance.now();
-  state.updatedWall = Date.now();
   state.updates += 1;
 }
 
@@ -81,6 +79,7 @@ export const EVENTS = Object.keys(events);
 /** Take one event. */
 export function take(name, data) {
   state.heard = performance.now();
+  state.heardWall = Date.now();
   events[name](data);
 }
 
