@@ -6,6 +6,7 @@ Reads the settings; listens on one port. Kafka, Flink, HBase or Redis may be dow
 from __future__ import annotations
 
 import logging
+import os
 import socket
 
 import click
@@ -25,9 +26,8 @@ def serve(settings: Settings, listen: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in listen else socket.AF_INET
         listener = socket.create_server((listen, port), family=family)
     except OSError as taken:
-        raise UserError(
-            f"{listen}:{port} cannot be listened on ({taken.strerror}); choose another --port or --listen"
-        ) from taken
+        why = os.strerror(taken.errno or 0)
+        raise UserError(f"{listen}:{port} cannot be listened on ({why}); choose another --port or --listen") from taken
     click.echo(f"http://{listen}:{listener.getsockname()[1]}; Ctrl-C ends it")
     # Streams never end by themselves: one second for what is under way.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, server_header=False)

@@ -65,7 +65,11 @@ def conditions(look: Look, job: Job | None, newest: int | None, pace: Pace) -> l
         said.append({"kind": "job_down", "run": job.run, "state": job.flink, "noted": job.noted})
     if job is not None and job.flink == "RESTARTING":
         said.append({"kind": "job_restarting", "run": job.run})
-    said += [{"kind": "server", "server": s} for s in ("kafka", "flink-realtime", "hbase") if s in look.silent]
+    said += [
+        {"kind": "server", "server": s, "says": look.silent[s]}
+        for s in ("kafka", "flink-realtime", "hbase")
+        if s in look.silent
+    ]
     silent_s = _silent(look, pace)
     stalled = [
         {"partition": int(partition), "behind_s": None if behind == float("inf") else round(behind)}

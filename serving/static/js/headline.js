@@ -7,6 +7,7 @@ import { label, minute, second } from "./time.js";
 
 const SPOKEN_MS = 60_000;
 let spokenAt = 0;
+let spokenOf = "";
 
 /** Draw them. */
 export function drawHeadline() {
@@ -43,7 +44,9 @@ function compared() {
 
 /** For a screen reader: the headline, at most once a minute. */
 function speak(amount, orders) {
-  if (performance.now() - spokenAt < SPOKEN_MS && spokenAt) return;
+  const of = `${state.run} ${state.day}`;
+  if (of === spokenOf && performance.now() - spokenAt < SPOKEN_MS) return;
+  spokenOf = of;
   spokenAt = performance.now();
   put("spoken", words().spoken(amount, whole(orders), state.now === null ? second(Date.now()) : minute(state.now)));
 }

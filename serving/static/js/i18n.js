@@ -34,11 +34,11 @@ const en = {
       "final minutes and watermark wait for it, and its orders are missing from the total.",
     job_down: (c) => `The dashboard's job is ${c.state}: the figures stand still, later orders are missing. samewater resume ${c.run}`,
     job_restarting: () => "The dashboard's job restarts: it goes on from its last checkpoint, later orders are missing until then.",
-    server: (c) => `${c.server} does not answer: ${{
+    server: (c) => `Nothing from ${c.server}: ${{
       kafka: "no newer orders come, and nothing is known of partitions and heartbeats.",
       "flink-realtime": "nothing is known of the job; the figures may stand still.",
       hbase: "report, verdicts, cities and publications are missing; minutes go on.",
-    }[c.server]}`,
+    }[c.server]} (${c.says})`,
     log_silent: (c, t) => `Nothing has come since ${t.time(c.since)}, neither order nor heartbeat: the gateway is down, or a replay has ended.`,
     behind: (c, t) => `The figures are ${t.span(c.behind_s)} behind the log: ${t.whole(c.unread)} records are not counted yet.`,
     redis: (c, t) => `Redis${c.where ? ` (${c.where})` : ""} does not answer: the figures are those of ${t.wall(c.since)} and grow old; they go on by themselves. ${c.says}`,
@@ -121,11 +121,11 @@ const zh = {
       "收不到心跳:已定分钟和水位线都在等它,其订单未计入总额。",
     job_down: (c) => `看板作业状态为 ${c.state}:数字停在原处,此后的订单未计入。samewater resume ${c.run}`,
     job_restarting: () => "看板作业正在重启:将从最近的检查点继续,此前到达的新订单暂未计入。",
-    server: (c) => `${c.server} 没有响应:${{
+    server: (c) => `${c.server} 没有数据:${{
       kafka: "没有更新的订单,分区与心跳情况未知。",
       "flink-realtime": "作业情况未知,数字可能停在原处。",
       hbase: "缺少报表、判定、城市和发布信息;分钟数据照常更新。",
-    }[c.server]}`,
+    }[c.server]} (${c.says})`,
     log_silent: (c, t) => `自 ${t.time(c.since)} 起没有任何订单或心跳:网关中断,或回放已结束。`,
     behind: (c, t) => `数字落后日志 ${t.span(c.behind_s)}:尚有 ${t.whole(c.unread)} 条记录未计入。`,
     redis: (c, t) => `Redis${c.where ? `(${c.where})` : ""}没有响应:所示为 ${t.wall(c.since)} 的数字,正在变旧;恢复后自动继续。${c.says}`,
