@@ -28,6 +28,8 @@ from serving.silence import SERVERS, Job, Pace, conditions, freshness, newest_in
 HEALTH_S = 3.0
 REPORT_S = 5.0
 SHOWN_VERDICTS = ("late", "late_copy", "duplicate", "malformed", "invalid", "future", "accepted", "conflicting")
+SAID = ("ServerDown", "JobDown", "PartitionStalled", "LogSilent", "ScreenBehind")
+"""Alerts that `silence` says in words of its own, and in a replay otherwise than by the clock on the wall."""
 _log = logging.getLogger("samewater.screen")
 
 
@@ -77,7 +79,7 @@ class Beside:
             "job": None if job is None else job._asdict(),
             "topic": self._topic,
             **freshness(look, run or ""),
-            "alerts": [alert._asdict() for alert in firing(self._rules, look.samples)],
+            "alerts": [alert._asdict() for alert in firing(self._rules, look.samples) if alert.name not in SAID],
         }
 
     def _job(self, run: str | None) -> tuple[Job | None, str]:

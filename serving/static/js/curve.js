@@ -59,20 +59,24 @@ function drawChart() {
   const reached = Math.max(state.cut, final);
   const line = (name, data, style, more = {}) =>
     ({ type: "line", name, data, showSymbol: false, silent: true, animation: false, lineStyle: style, ...more });
-  const corrected = state.corrections.filter((c) => c.day === state.day).slice(0, 12);
+  const { top, bottom } = axis();
+  const outside = points(state.day, 0, reached).filter(([, value]) => top !== null && (value > top || value < bottom));
+  tellOutside(outside, top);
+  const corrected = state.corrections.filter((c) => c.day === state.day && c.minute < final).slice(0, 12);
   chart.setOption({
     animation: false,
     textStyle: { fontFamily: css.fontFamily, fontSize: 0.85 * rem },
     grid: { left: 3.6 * rem, right: 0.8 * rem, top: 0.8 * rem, bottom: 1.7 * rem },
     xAxis: {
       type: "value", min: 0, max: 1440, interval: 120,
-      axisLabel: { formatter: label, color: colour("muted"), fontSize: 0.85 * rem, hideOverlap: true },
-      axisLine: { lineStyle: { color: colour("rule"), width: rem / 13 } }, axisTick: { show: false }, splitLine: { show: false },
+      axisLabel: { formatter: label, color: colour("muted"), fontSize: 0.85 * rem, margin: 0.5 * rem, hideOverlap: true },
+      axisLine: { onZero: false, lineStyle: { color: colour("rule"), width: rem / 13 } }, axisTick: { show: false }, splitLine: { show: false },
     },
     yAxis: {
-      type: "value", splitNumber: 4,
+      type: "value", splitNumber: 4, min: bottom, max: top,
       axisLabel: {
         formatter: (value) => brief(BigInt(Math.round(value * 100)), chinese()), color: colour("muted"), fontSize: 0.85 * rem,
+        margin: 0.5 * rem,
       },
       splitLine: { lineStyle: { color: colour("rule"), width: rem / 13 } },
     },
@@ -83,10 +87,16 @@ function drawChart() {
       formatter: (items) => tip(items[0].axisValue),
     },
     series: [
-      line("ghost", known(state.before) ? points(state.before, 0, 1440) : [], { color: colour("ghost"), width: rem / 11 }),
-      line("final", points(state.day, 0, final), { color: colour("accent"), width: rem / 7 }, { areaStyle: { color: colour("accent-soft") } }),
+      line("ghost", known(state.before) ? points(state.before, 0, 1440) : [], { color: colour("ghost"), width: rem / 16 }),
+      line("final", points(state.day, 0, final), { color: colour("accent"), width: rem / 11 }, { areaStyle: { color: colour("accent-soft") } }),
       line("provisional", points(state.day, Math.max(0, final - 1), reached),
-        { color: colour("accent"), width: rem / 7, type: "dashed" }),
+        { color: colour("accent"), width: rem / 8, type: "dashed" }),
+      {
+        type: "scatter", name: "above", silent: true, animation: false, symbol: "triangle", symbolSize: 0.6 * rem,
+        itemStyle: { color: colour("accent") }, clip: false,
+        data: outside.map(([n, value]) =>
+          value > 0 ? [n, top] : { value: [n, bottom], symbolRotate: 180 }),
+      },
       {
         type: "scatter", name: "corrected", silent: true, animation: false, symbolSize: 0.6 * rem,
         itemStyle: { color: "transparent", borderColor: colour("warn"), borderWidth: rem / 8 },
@@ -95,6 +105,39 @@ function drawChart() {
     ],
   });
   place.setAttribute("aria-label", words().chartLabel(state.day, state.minutes[state.day]?.size ?? 0));
+}
+
+/**
+ * Top and bottom of the axis, yuan. A minute that is many times the others would press all of them flat; it is cut off,
+ * marked at the edge, and told above the chart.
+ */
+function axis() {
+  const of = (day) => [...(state.minutes[day] ?? [])].map(([n, minute]) => [n, pixels(minute.cents)]);
+  const all = [...of(state.day), ...of(state.before)].map(([, value]) => value).sort((one, other) => one - other);
+  if (all.length === 0) return { top: null, bottom: 0 };
+  const usual = nice((all[Math.floor(all.length * 0.9)] ?? 0) * 2.5);
+  const cutTop = usual > 0 && all.at(-1) > 2 * usual;
+  const top = cutTop ? usual : nice(Math.max(all.at(-1), 1));
+  return { top, bottom: all[0] < 0 ? -Math.min(nice(-all[0]), top / 4) : 0 };
+}
+
+/** Say which minutes of today lie outside of the axis. */
+function tellOutside(outside, top) {
+  const note = document.getElementById("above");
+  if (outside.length === 0) {
+    note.textContent = "";
+    return;
+  }
+  const [n] = outside.reduce((far, one) => (Math.abs(one[1]) > Math.abs(far[1]) ? one : far));
+  const han = chinese();
+  note.textContent = words().outside(outside.length, brief(BigInt(Math.round(top * 100)), han), brief(state.minutes[state.day].get(n).cents, han), label(n));
+}
+
+/** The next of 1, 2, 4, 6, 8, 10 times a power of ten. */
+function nice(value) {
+  if (value <= 0) return 0;
+  const unit = 10 ** Math.floor(Math.log10(value));
+  return unit * [1, 2, 4, 6, 8, 10].find((step) => step * unit >= value);
 }
 
 /** What stands at the pointer: exact figures, out of the state and not off the pixels. */

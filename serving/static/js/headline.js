@@ -20,6 +20,7 @@ export function drawHeadline() {
   put("average", mean === null ? "–" : yuan(mean));
   const against = compared();
   put("amount-against", against.amount);
+  put("amount-before", known(state.before) ? words().whole(yuan(total(state.before).cents)) : "");
   put("orders-against", against.orders);
   put("average-against", against.average);
   speak(amount, now.orders);

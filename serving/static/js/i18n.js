@@ -56,8 +56,8 @@ const en = {
   },
   fresh_: {
     watermark: "Watermark", lag: "Event-time lag", final: "Final until", newest: "Newest order", ingest: "Newest record",
-    unread: "Unread records", alerts: "Alerts", check: "Minutes against report", to: (at) => `to ${at}`,
-    equal: "equal to the cent", differ: "differ", notYet: "not yet",
+    unread: "Unread records", alerts: "Alerts", check: "Against the report", to: (at) => `to ${at}`,
+    equal: "equal", differ: "differ", notYet: "not yet",
   },
   verdict: {
     late: "late", late_copy: "late copy", duplicate: "duplicate", malformed: "malformed", invalid: "invalid",
@@ -78,7 +78,9 @@ const en = {
   citiesOf: (as, run) => `Cities as of ${as}: they are counted by the hour. Run ${run}`,
   noCities: "No orders in this province as of that hour.",
   loading: "Reading …",
-  stepTitle: (from, to) => (to ? `${from} – ${to}` : `from ${from}`), none: "none",
+  below: (to) => `below ${to}`, from: (at) => `from ${at}`, none: "none",
+  outside: (n, top, far, at) => `▲ ${n} ${n === 1 ? "minute" : "minutes"} beyond ${top}, farthest ${far} at ${at}`,
+  whole: (amount) => `the day before came to ${amount}`,
   tile: (name, amount, orders) => `${name}: ${amount} yuan, ${orders} orders. Shows its cities`,
   chartLabel: (day, n) => `Amount by minute on ${day}, ${n} minutes with orders. The same as a table: the button before.`,
   spoken: (amount, orders, at) => `${at}: ${amount} yuan, ${orders} orders.`,
@@ -143,7 +145,7 @@ const zh = {
   },
   fresh_: {
     watermark: "水位线", lag: "事件时间延迟", final: "已定至", newest: "最新订单", ingest: "最新记录",
-    unread: "未读记录", alerts: "告警", check: "分钟与报表核对", to: (at) => `截至 ${at}`,
+    unread: "未读记录", alerts: "告警", check: "与报表核对", to: (at) => `截至 ${at}`,
     equal: "分毫不差", differ: "不一致", notYet: "尚未",
   },
   verdict: {
@@ -165,7 +167,9 @@ const zh = {
   citiesOf: (as, run) => `城市数据截至 ${as}(按小时统计)。运行 ${run}`,
   noCities: "截至该小时,本省没有订单。",
   loading: "读取中……",
-  stepTitle: (from, to) => (to ? `${from} – ${to}` : `${from} 以上`), none: "无",
+  below: (to) => `${to} 以下`, from: (at) => `${at} 起`, none: "无",
+  outside: (n, top, far, at) => `▲ ${n} 个分钟超出 ${top},最远 ${far}(${at})`,
+  whole: (amount) => `前一日全天 ${amount}`,
   tile: (name, amount, orders) => `${name}:${amount} 元,${orders} 单。查看城市`,
   chartLabel: (day, n) => `${day} 每分钟成交额,共 ${n} 个有订单的分钟。前面的按钮可切换为表格。`,
   spoken: (amount, orders, at) => `${at}:成交额 ${amount} 元,订单 ${orders}。`,

@@ -16,12 +16,15 @@ export function drawProvinces() {
   drawRanking();
 }
 
-/** Lower bounds of the colours: shares of the greatest amount, rounded down to two digits so that a legend can be read. */
+/**
+ * Lower bounds of the colours: each holds a fifth of the provinces, so that one enormous order does not make all others
+ * look alike. Rounded down to two digits, so that a legend can be read.
+ */
 function steps() {
-  let most = 0n;
-  for (const place of state.provinces.values()) if (place.cents > most) most = place.cents;
+  const amounts = [...state.provinces.values()].filter((place) => place.orders).map((place) => place.cents);
+  amounts.sort((one, other) => (one < other ? -1 : one > other ? 1 : 0));
   const bounds = [];
-  for (let n = 0; n < STEPS; n += 1) bounds.push(rounded((most * BigInt(n)) / BigInt(STEPS)));
+  for (let n = 0; n < STEPS; n += 1) bounds.push(n === 0 ? (amounts[0] ?? 0n) : rounded(amounts[Math.floor((amounts.length * n) / STEPS)] ?? 0n));
   return bounds;
 }
 
@@ -67,7 +70,7 @@ function drawLegend(bounds) {
   replace("legend", distinct, () => [
     make("li", { "data-step": "none" }, text.none),
     ...distinct.map((bound, n) => make("li", { "data-step": String(bounds.lastIndexOf(bound)) },
-      n + 1 < distinct.length ? text.stepTitle(brief(bound, han), brief(distinct[n + 1], han)) : text.stepTitle(brief(bound, han)))),
+      n === 0 ? text.below(brief(distinct[1] ?? bound, han)) : text.from(brief(bound, han)))),
   ]);
 }
 
@@ -83,11 +86,13 @@ function drawRanking() {
     place.was === null ? "–" : percent(place.until, place.was) || signedYuan(place.until - place.was), code,
   ]);
   const c = text.columns;
-  replace("ranking", rows, () => rows.length === 0 ? make("p", {}, text.noOrders) : table(text.ranking,
-    [[c.rank, "number rank"], [c.province], [c.orders, "number"], [c.amount, "number"], [c.share, "number"], [c.delta, "number"]],
+  const columns = [[c.rank, "number rank"], [c.province], [c.orders, "number"], [c.amount, "number"], [c.share, "number"]];
+  const compared = ranked.some(([, place]) => place.was !== null);
+  if (compared) columns.push([c.delta, "number"]);
+  replace("ranking", rows, () => rows.length === 0 ? make("p", {}, text.noOrders) : table(text.ranking, columns,
     rows.map(([rank, name, orders, amount, of, delta, code]) => [rank,
       make("button", { type: "button", class: "plain", "data-key": code, onclick: () => openCities(code) }, name),
-      orders, amount, of, delta])));
+      orders, amount, of, ...(compared ? [delta] : [])])));
 }
 
 const share = (part, all) => (all > 0n ? `${(Number((part * 10_000n) / all) / 100).toFixed(1)} %` : "–");
