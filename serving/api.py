@@ -159,8 +159,9 @@ Day = Annotated[str, Path(description="Business day, YYYY-MM-DD.", max_length=40
 Run = Annotated[str | None, Query(description="A run of your choice; without it the published one.", max_length=100)]
 With = Annotated[Settings, Depends(_settings)]
 Named = Annotated[Regions, Depends(_names)]
-errors: dict[int | str, dict[str, Any]] = {code: {"model": Error} for code in (400, 404, 503)}
-router = APIRouter(prefix="/api", dependencies=[Depends(_turn)], responses=errors)
+# Without "4XX" FastAPI would describe an answer of its own for bad input, which is never given.
+errors: dict[int | str, dict[str, Any]] = {code: {"model": Error} for code in (400, 404, "4XX", 503)}
+router = APIRouter(prefix="/api", dependencies=[Depends(_turn)], responses=errors, tags=["figures"])
 
 
 @router.get("/days/{day}/minutes")

@@ -18,7 +18,6 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from flink_jobs.regions import ALL, Regions
 from flink_jobs.settings import Settings
@@ -134,12 +133,14 @@ class Feed:
             client = self._connect()
             try:
                 await self._follow(client)
-            except (RedisError, OSError) as lost:
+            except (redis.RedisError, OSError) as lost:
                 _log.warning("Redis: %s", lost)
                 self._since = self._since or _wall()
                 place = self._settings.redis
                 where = f"{place.host}:{place.port}"
-                self.pages.tell("redis", {"up": False, "where": where, "since": self._since, "says": str(lost)})
+                # That it is not there needs no more words; what it refused (a wrong type, no more memory) does.
+                says = "" if isinstance(lost, OSError | redis.ConnectionError | redis.TimeoutError) else str(lost)
+                self.pages.tell("redis", {"up": False, "where": where, "since": self._since, "says": says})
                 await asyncio.sleep(TRY_AGAIN_S)
             except Exception as fault:  # noqa: BLE001 - told on the page and in the log; then everything is read anew
                 self.pages.fault("figures", fault)
