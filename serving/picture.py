@@ -190,7 +190,12 @@ class Picture:
             self._newest.pop(old, None)
 
     def cut(self, day: str, now: int | None) -> int:
-        """How many minutes of a day have ended, so that two days can be compared up to there; none is newer."""
+        """How many minutes of a day have ended, so that two days can be compared up to there; none is newer.
+
+        `day` is empty until anything is known of the log's time.
+        """
+        if not day:
+            return 0
         reached = -1 if now is None else (now - day_start(day, self._offset_ms)) // MINUTE_MS
         return max(0, min(MINUTES, max(reached, self._newest.get(day, -1))))
 

@@ -83,6 +83,10 @@ def test_totals_are_those_of_the_newest_figures_of_each_minute(changes: list[tup
     assert country.cents_until(cut) == sum(cents for minute, (_, cents) in last.items() if minute < cut)
 
 
+def test_a_run_that_has_no_day_yet_is_cut_nowhere(picture: Picture):
+    assert picture.cut("", None) == picture.cut("", 1_762_790_400_000) == 0
+
+
 def test_a_hash_is_loaded_and_what_is_spoilt_is_named(picture: Picture):
     spoilt = picture.load(DAY, {"00:01|ALL": "1:2:300", "00:02|ALL": "0:1:-5", "00:03|ALL": "nonsense", "9|x": "0:1:1"})
     assert spoilt == ["00:03|ALL", "9|x"]
