@@ -1,8 +1,9 @@
 """Does it all work, from an order to a reconciled report? The whole story, in one command.
 
-Starts the servers, makes a topic of its own for this demo, submits both jobs, streams the orders (a seeded day, or the
-user's file) through Kafka while the terminal shows the live figures out of Redis, computes the same days in batch,
-reconciles, publishes, and says how to look further. Writes what the jobs write, and `<instance>/demo.toml`, the
+Starts the servers, makes a topic of its own for this demo, submits both jobs, streams the orders (a seeded day behind
+the days before it, or the user's file) through Kafka while the terminal and the big screen show the live figures out of
+Redis, computes the same days in batch, reconciles, publishes, makes the full report of the last day, and says how to
+look further. Writes what the jobs write, and `<instance>/demo.toml`, the
 settings that the later commands take with `--conf`. The jobs of an earlier demo are ended first; their
 topics are deleted.
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -23,7 +25,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tenacity import Retrying, retry_if_result, wait_fixed
 
-from flink_jobs import datagen, order_import, order_log, readers, reconcile, recovery, regions, runs, stores
+from flink_jobs import (
+    datagen,
+    full_commands,
+    order_import,
+    order_log,
+    readers,
+    reconcile,
+    recovery,
+    regions,
+    runs,
+    stores,
+)
 from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import cancel
 from flink_jobs.order_mapping import load_mapping
@@ -40,20 +53,25 @@ PATIENCE_S = 180.0  # how long nothing at all may move
 
 @dataclass(frozen=True)
 class Load:
-    """What a demo streams: `count` records in append order over these business days."""
+    """What a demo streams: `count` records in append order over these business days.
+
+    `slowly_from`: epoch ms of the first ingest time that is kept to the pace; all before it goes as fast as it can.
+    """
 
     records: Iterator[order_log.Record]
     count: int
     first: dt.date
     last: dt.date
     ledger: Path | None
+    slowly_from: int = 0
 
 
 @click.command()
 @click.option("--orders", "file", type=click.Path(path_type=Path), help="CSV (or .csv.gz) of your own orders.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="How its columns are to be read; see conf/import/.")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), default=str(DAY), show_default=True, help="Generated day.")
-@click.option("--count", default=100_000, show_default=True, type=click.IntRange(1), help="Generated orders.")
+@click.option("--count", default=40_000, show_default=True, type=click.IntRange(1), help="Generated orders of a day.")
+@click.option("--history", default=7, show_default=True, type=click.IntRange(0, 60), help="Generated days before it.")
 @click.option("--seed", default=7, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--speed", help="real, a multiple such as 1440x, or max. [default: 1440x; max for a file]")
 @click.pass_context
@@ -63,10 +81,11 @@ def demo(
     mapping: Path | None,
     day: dt.datetime,
     count: int,
+    history: int,
     seed: int,
     speed: str | None,
 ) -> None:
-    """Stream a day, compute it in batch, reconcile the two."""
+    """Stream a day, compute it in batch, reconcile the two, report."""
     if (file is None) != (mapping is None):
         raise UserError("--orders and --mapping belong together; give both or neither")
     began = time.monotonic()
@@ -77,7 +96,10 @@ def demo(
     click.echo("Ending the jobs of earlier demos, if any.")
     end_earlier(settings, "streaming")
     settings, conf = own_settings(settings, mapping)
-    load = _generated(settings, day.date(), count, seed, conf) if file is None else _imported(settings, file, mapping)
+    if file is None:
+        load = _generated(settings, day.date(), history, count, seed, conf)
+    else:
+        load = _imported(settings, file, mapping)
     # It may run already, for the topic of an earlier demo.
     servers.write_screen_settings(instance, settings)
     control.restart(instance, "screen", click.echo)
@@ -91,7 +113,7 @@ def demo(
         click.echo(f"run {dashboard} shows minutes; orders start to flow")
         report = pool.submit(submit, settings, str(conf), runs.REPORT, "streaming", ("--mode", "streaming"))
         meter = _Meter()
-        sent = pool.submit(order_log.produce, settings, topic, load.records, pace, meter.add)
+        sent = pool.submit(_send, settings, load, pace, meter)
         _watch(settings, dashboard, load, meter, sent, report, began)
         streaming = report.result()
     click.echo(f"run {streaming} has the daily report, closed by the heartbeats alone")
@@ -107,10 +129,15 @@ def demo(
     code = _invoke(reconcile.reconcile, settings, [*days, *named])
     if code == 0:
         publish(settings, streaming, load.first, load.last)
-        _invoke(readers.report, settings, ["--day", str(load.first), "--level", "province"])
+        _invoke(readers.report, settings, ["--day", str(load.last), "--level", "province"])
+        click.echo(f"Joining {load.last} with the days before it.")
+        submit(settings, str(conf), runs.FULL_REPORT, "batch", ("--day", str(load.last)))
+        page = full_commands.fetch(settings, load.last, None) / "full_report.html"
     total = sum(row.rss_mb for row in control.status(instance))
     click.echo(f"All servers together: {total / 1024:.1f} GiB. The demo took {time.monotonic() - began:.0f} s.")
-    _say_more(conf, load.first)
+    _say_more(conf, load.last)
+    if code == 0:
+        click.echo(f"The full report of {load.last}:\n  {page}")
     click.echo(f"The big screen:\n  {screen}")
     context.exit(code)
 
@@ -162,18 +189,28 @@ class _Meter:
         self.sent += steps
 
 
-def _generated(settings: Settings, day: dt.date, orders: int, seed: int, conf: Path) -> Load:
-    spec = datagen.Spec.by(
-        settings,
-        seed=seed,
-        first=day,
-        last=day,
-        orders=orders,
-    )
+def _send(settings: Settings, load: Load, pace: float | None, meter: _Meter) -> int:
+    """Append the records, at a pace from where the load says; returns their number."""
+    sent = 0
+    begun = False
+
+    def to_be_seen(record: order_log.Record) -> bool:
+        nonlocal begun  # ingest times are only nearly in order
+        begun = begun or record.ingest_time >= load.slowly_from
+        return begun
+
+    for slowly, records in groupby(load.records, key=to_be_seen):
+        sent += order_log.produce(settings, settings.kafka.topic, records, pace if slowly else None, meter.add)
+    return sent
+
+
+def _generated(settings: Settings, day: dt.date, history: int, orders: int, seed: int, conf: Path) -> Load:
+    first = day - dt.timedelta(days=history)
+    spec = datagen.Spec.by(settings, seed=seed, first=first, last=day, orders=orders)
     plan = datagen.Plan(spec)
     ledger = conf.with_name("demo.ledger.parquet")
     datagen.write_ledger(plan, ledger)
-    return Load(plan.records(), len(plan), day, day, ledger)
+    return Load(plan.records(), len(plan), first, day, ledger, settings.time.day_start(day))
 
 
 def _imported(settings: Settings, file: Path, mapping_file: Path | None) -> Load:

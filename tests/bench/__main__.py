@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from flink_jobs.stack.instance import home
-from tests.bench import alone, figures, files, full_report, latency, place, throughput
+from tests.bench import alone, figures, files, full_report, latency, place, screen, throughput
 
-PARTS = ("throughput", "queries", "state", "files", "latency", "full")
+PARTS = ("throughput", "queries", "state", "files", "latency", "screen", "full")
 
 
 @click.command()
@@ -28,7 +28,7 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
     about, found = figures.machine(), figures.Figures()
     parts = [part for part in PARTS if not only or part in only]
     with place.servers(click.echo) as servers:
-        records = servers.load_all(orders, click.echo) if {*parts} - {"latency", "full"} else {}
+        records = servers.load_all(orders, click.echo) if {*parts} - {"latency", "screen", "full"} else {}
         for part in parts:
             match part:
                 case "throughput":
@@ -41,6 +41,8 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
                     files.measure(servers, found, records, rounds, click.echo)
                 case "latency":
                     latency.measure(servers, found, rate, rounds, click.echo)
+                case "screen":
+                    screen.measure(servers, found, rounds, click.echo)
                 case "full":
                     full_report.measure(servers, found, rounds, click.echo)
             report = figures.write(out, about, found)

@@ -9,11 +9,11 @@ a second gets it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from redis import Redis
 
 from flink_jobs import regions, stores
 from flink_jobs.order_format import Order, canonical
@@ -25,8 +25,22 @@ WARM_UP_S, MEASURED_S, POLL_S = 30.0, 40.0, 0.002
 PROBES_S = 20
 LOST_S = 60.0
 ASKED_AT_ONCE = 40  # the oldest: when the job is behind, asking for all would slow it further
-Waiting = dict[tuple[str, str, int], float]
-"""(day, field, the count it will bring) of a probe that is not readable yet -> when it was appended (monotonic s)."""
+
+
+class Probe(NamedTuple):
+    """An order that tells when it has arrived: by how many its province then has in the minute, or in the day."""
+
+    day: str
+    minute: str
+    province: str
+    in_minute: int
+    in_day: int
+
+
+Waiting = dict[Probe, float]
+"""A probe that has not arrived yet -> when it was appended (epoch s)."""
+Arrived = Callable[[Waiting], list[tuple[Probe, float]]]
+"""Takes those off that have arrived since it was asked last, and says of each when that was (epoch s)."""
 
 
 class Flow(NamedTuple):
@@ -66,28 +80,35 @@ def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
     jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
     started = [place.start(job, "--topic", topic) for job in jobs]
     try:
-        return _flow(place, topic, started[0].run_id, rate)
+        return flow(place, topic, rate, redis_reader(place, started[0].run_id))
     finally:
         for run in started:
             place.cancel(run)
 
 
-def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
+def flow(place: Place, topic: str, rate: int, arrived: Arrived) -> Flow:
+    """Let orders flow at this rate, with probes among them, and see when they arrive."""
     settings = place.settings
     known = regions.load(settings.regions_file())
     places = [(province, cities[0]) for province, cities in sorted(known.provinces.items())]
     crowd, probes = places[::2], places[1::2]
-    client = stores.redis(settings)
     waiting: Waiting = {}
-    counts: dict[tuple[str, str], int] = {}
+    appended: Waiting = {}
+    counts: dict[tuple[str, ...], int] = {}
     latencies: list[float] = []
     number = sent = 0
-    begin = time.monotonic()
+    begin = time.time()
     counted_from = begin + WARM_UP_S
     next_probe = next_beat = begin
+
+    def look() -> None:
+        for probe, at in arrived(waiting):
+            if appended[probe] >= counted_from:
+                latencies.append((at - appended[probe]) * 1000)
+
     with Producer(settings, topic) as producer:
-        while (now := time.monotonic()) < begin + WARM_UP_S + MEASURED_S:
-            wall = int(time.time() * 1000)
+        while (now := time.time()) < begin + WARM_UP_S + MEASURED_S:
+            wall = int(now * 1000)
             if now >= next_beat:
                 for partition in range(settings.kafka.partitions):
                     producer.send(Record(partition, wall, HEARTBEAT))
@@ -96,9 +117,13 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
                 province, city = probes[number % len(probes)]
                 day = settings.time.day_of(wall)
                 hour, rest = divmod(wall - settings.time.day_start(day), 3_600_000)
-                field = (str(day), f"{hour:02}:{rest // 60_000:02}|{province}")
-                counts[field] = counts.get(field, 0) + 1
-                waiting[(*field, counts[field])] = time.monotonic()
+                minute = f"{hour:02}:{rest // 60_000:02}"
+                for of in ((str(day), province), (str(day), province, minute)):
+                    counts[of] = counts.get(of, 0) + 1
+                probe = Probe(
+                    str(day), minute, province, counts[str(day), province, minute], counts[str(day), province]
+                )
+                waiting[probe] = appended[probe] = time.time()
                 producer.send(_order(f"probe-{number}", wall, province, city, number % settings.kafka.partitions))
                 number += 1
                 next_probe += 1 / PROBES_S
@@ -108,31 +133,35 @@ def _flow(place: Place, topic: str, run_id: str, rate: int) -> Flow:
                 producer.send(_order(f"bulk-{sent}", wall, province, city, sent % settings.kafka.partitions))
                 sent += 1
             producer.poll(POLL_S)
-            latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
-    deadline = time.monotonic() + LOST_S
-    while waiting and time.monotonic() < deadline:
-        latencies += _arrived(client, settings.redis.prefix, run_id, waiting, counted_from)
+            look()
+    deadline = time.time() + LOST_S
+    while waiting and time.time() < deadline:
+        look()
     # A probe that has not come by then is told with what it has waited so far: too slow is no reason to leave it out.
-    late = [(time.monotonic() - at) * 1000 for at in waiting.values() if at >= counted_from]
+    late = [(time.time() - at) * 1000 for at in waiting.values() if at >= counted_from]
     return Flow(latencies + late, len(waiting), sent / (WARM_UP_S + MEASURED_S))
 
 
-def _arrived(client: Redis, prefix: str, run_id: str, waiting: Waiting, counted_from: float) -> list[float]:
-    """Latencies (ms) of the probes that can be read now; those appended during the warm-up are only taken off."""
-    if not waiting:
-        return []
-    pipe = client.pipeline(transaction=False)
-    probes = list(islice(waiting, ASKED_AT_ONCE))
-    for day, field, _ in probes:
-        pipe.hget(f"{prefix}:{run_id}:minutes:{day}", field)
-    values, now = pipe.execute(), time.monotonic()
-    found = []
-    for probe, value in zip(probes, values, strict=True):
-        if value is not None and int(value.split(":")[1]) >= probe[2]:
-            at = waiting.pop(probe)
-            if at >= counted_from:
-                found.append((now - at) * 1000)
-    return found
+def redis_reader(place: Place, run_id: str) -> Arrived:
+    """Sees a probe when Redis gives it to a reader."""
+    client, prefix = stores.redis(place.settings), place.settings.redis.prefix
+
+    def arrived(waiting: Waiting) -> list[tuple[Probe, float]]:
+        if not waiting:
+            return []
+        pipe = client.pipeline(transaction=False)
+        probes = list(islice(waiting, ASKED_AT_ONCE))
+        for probe in probes:
+            pipe.hget(f"{prefix}:{run_id}:minutes:{probe.day}", f"{probe.minute}|{probe.province}")
+        values, now = pipe.execute(), time.time()
+        found = []
+        for probe, value in zip(probes, values, strict=True):
+            if value is not None and int(value.split(":")[1]) >= probe.in_minute:
+                del waiting[probe]
+                found.append((probe, now))
+        return found
+
+    return arrived
 
 
 def _order(order_id: str, wall: int, province: str, city: str, partition: int) -> Record:

@@ -84,7 +84,8 @@ def _flowing(place: Place, topic: str) -> Iterator[str]:
 @contextmanager
 def _screen(place: Place) -> Iterator[tuple[str, psutil.Process]]:
     """A server of the screen: address and process."""
-    command = [sys.executable, "-u", "-m", "flink_jobs.cli", "--conf", place.conf, "serve", "--port", "0"]
+    run = "from flink_jobs.cli import main; main()"
+    command = [sys.executable, "-u", "-c", run, "--conf", place.conf, "serve", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
