@@ -362,7 +362,7 @@ class Serving(_Section):
     listen: Host = Field("127.0.0.1", description="Address that the screen listens on; 0.0.0.0: on every one.")
     port: Port = Field(19_020, description="Port of the screen and its API.")
     pages: Annotated[int, Unit("pages")] = Field(
-        100, ge=1, le=10_000, description="How many pages may be open at once; each holds a connection."
+        500, ge=1, le=10_000, description="How many pages may be open at once; each holds a connection."
     )
     range_days: Annotated[int, Unit("days")] = Field(
         92, ge=1, le=366, description="How many days one question to the API may span."
