@@ -52,7 +52,7 @@ class Feed:
         self._seen: dict[str, dict[int, int]] = {}
         self._missing: list[tuple[str, int]] = []
         self._since: int | None = None
-        self._moved: tuple[int | None, int | None] = (None, None)
+        self._moved: tuple[int | None, int | None, list[dict[str, Any]]] = (None, None, [])
 
     # ------------------------------------------------------------ for the pages
 
@@ -274,7 +274,7 @@ class Feed:
             if self._missing:
                 self._miss()
             clock = self.clock()
-            moved = (clock.final_until, None if clock.now is None else clock.now // 60_000)
+            moved = (clock.final_until, None if clock.now is None else clock.now // 60_000, self._gaps())
             if moved != self._moved:
                 self._moved = moved
                 self.pages.moved()

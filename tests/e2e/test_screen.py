@@ -22,14 +22,15 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from flink_jobs import order_log, runs, stores
 from flink_jobs.settings import ROOT, Settings
-from flink_jobs.stack import find_instance
+from flink_jobs.stack import find_instance, to_toml
 from flink_jobs.stack.control import down_one, up
 from flink_jobs.stack.instance import home
 from tests.e2e.conftest import COMMAND, MEASURED, Local, wait_until
 from udfs.redis_sink import RedisSink, RedisTarget
 
-MIDNIGHT = 1_762_790_400_000  # 2025-11-11T00:00:00+08:00
+MIDNIGHT = 1_750_176_000_000  # 2025-06-18T00:00:00+08:00: a day that no other test has
 MINUTE, DAY = 60_000, 86_400_000
+TOPIC = "orders-screen"
 ALL, BEIJING, GUANGDONG = "ALL", "110000", "440000"
 CHROMIUM = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -54,7 +55,7 @@ class Shop:
         self.client.set(f"{self._settings.redis.prefix}:current", self.run)
 
     def sells(self, minute: int, orders: int, cents: int, final: bool = False, province: str = BEIJING) -> None:
-        """The figures of a minute (from the midnight of 2025-11-11), all in one province."""
+        """The figures of a minute (from the midnight of 2025-06-18), all in one province."""
         at = MIDNIGHT + minute * MINUTE
         self.sink.put_minutes(final, [at, at], [province, ALL], [orders, orders], [cents, cents])
 
@@ -121,12 +122,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A screen of its own, so that it can be ended and started again."""
-    log = tmp_path_factory.mktemp("screen") / "log"
+def address(local: Local, stores_as_they_were: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A screen of its own, that follows a topic of its own."""
+    folder = tmp_path_factory.mktemp("screen")
+    log, conf = folder / "log", folder / "screen.toml"
+    kafka = local.settings.kafka.model_copy(update={"topic": TOPIC})
+    conf.write_text(to_toml(local.settings.model_copy(update={"kafka": kafka}).model_dump()))
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-c", COMMAND, "--conf", str(local.conf), "serve", "--port", "0"],
+            [sys.executable, "-u", "-c", COMMAND, "--conf", str(conf), "serve", "--port", "0"],
             cwd=ROOT, env={"PYTHONPATH": str(ROOT), "SAMEWATER_HOME": str(home()), "PATH": "/usr/bin:/bin"},
             stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -144,14 +148,14 @@ def address(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module", autouse=True)
 def stores_as_they_were(local: Local) -> Iterator[None]:
-    """A topic and tables, if other tests have not made them; Redis' pointer, which others reconcile, is put back."""
-    if local.settings.kafka.topic not in order_log.topics(local.settings):
-        order_log.create_topic(local.settings, local.settings.kafka.topic, local.settings.kafka.partitions)
+    """A topic of our own, tables, if nobody made them; Redis' pointer, which others reconcile, is put back."""
+    order_log.create_topic(local.settings, TOPIC, local.settings.kafka.partitions)
     with stores.hbase(local.settings) as connection:
         stores.ensure_tables(connection)
     client, key = stores.redis(local.settings), f"{local.settings.redis.prefix}:current"
     before = client.get(key)
     yield
+    order_log.delete_topic(local.settings, TOPIC)
     if before is None:
         client.delete(key)
     else:
@@ -214,7 +218,7 @@ def events(address: str, last_event_id: str, count: int) -> list[dict[str, Any]]
 
 
 def test_the_headline_is_exact_and_compared_with_the_day_before_at_the_same_minute(page: Page):
-    shown(page, "day", "2025-11-11")
+    shown(page, "day", "2025-06-18")
     shown(page, "amount", "1,000,014.84")
     shown(page, "orders", "4")
     shown(page, "average", "250,003.71")
@@ -254,7 +258,7 @@ def test_a_page_that_was_cut_off_goes_on_from_its_last_id(address: str, shop: Sh
     wait_until(lambda: events(address, "", 1)[0]["data"]["run"] == shop.run, "the run of this test", 10)
     first = events(address, "", 1)[0]
     assert first["event"] == "snapshot"
-    assert first["data"]["minutes"]["2025-11-11"] == [
+    assert first["data"]["minutes"]["2025-06-18"] == [
         [600, 1, 2, "12.34"],
         [601, 0, 1, "2.50"],
         [602, 0, 1, "1000000.00"],
@@ -262,7 +266,7 @@ def test_a_page_that_was_cut_off_goes_on_from_its_last_id(address: str, shop: Sh
     shop.sells(603, 2, 999)
     again = events(address, first["id"], 1)[0]
     assert again["event"] == "changes"
-    assert again["data"]["minutes"] == {"2025-11-11": [[603, 0, 2, "9.99"]]}
+    assert again["data"]["minutes"] == {"2025-06-18": [[603, 0, 2, "9.99"]]}
     assert again["id"] > first["id"]
     # An id that nobody knows any more: everything.
     assert events(address, f"{shop.run}/1-0", 1)[0]["event"] == "snapshot"
@@ -294,12 +298,12 @@ def test_the_page_itself_says_that_the_screen_is_gone_and_goes_on_from_where_it_
 
 
 def test_midnight_turns_the_day_without_a_reload_and_the_old_day_stays_provisional(page: Page, shop: Shop):
-    shown(page, "day", "2025-11-11")
+    shown(page, "day", "2025-06-18")
     page.evaluate("window.sameDocument = true")
     shop.sells(1440, 1, 777)
-    shown(page, "day", "2025-11-12")
+    shown(page, "day", "2025-06-19")
     shown(page, "amount", "7.77")
-    expect(page.locator("#closed")).to_contain_text("2025-11-11: provisional, no report is published")
+    expect(page.locator("#closed")).to_contain_text("2025-06-18: provisional, no report is published")
     assert page.evaluate("window.sameDocument") is True
 
 
@@ -331,8 +335,8 @@ def test_redis_that_is_gone_is_told_the_values_stay_greyed_and_come_back_by_them
 
 def test_minutes_that_redis_has_lost_are_named_and_not_silently_missing(page: Page, shop: Shop, local: Local):
     shown(page, "orders", "4")
-    shop.client.delete(f"{local.settings.redis.prefix}:{shop.run}:minutes:2025-11-11")
-    shop.client.hset(f"{local.settings.redis.prefix}:{shop.run}:days", "2025-11-11|ALL", "2:1234")
+    shop.client.delete(f"{local.settings.redis.prefix}:{shop.run}:minutes:2025-06-18")
+    shop.client.hset(f"{local.settings.redis.prefix}:{shop.run}:days", "2025-06-18|ALL", "2:1234")
     expect(page.locator("#notices")).to_contain_text(
         "The minutes add up to 1,000,014.84, but the day's total in Redis says 12.34"
     )
@@ -345,9 +349,8 @@ def test_what_is_unknown_of_the_job_is_said(page: Page, shop: Shop):
 @pytest.fixture
 def lost_job(local: Local, shop: Shop) -> Iterator[None]:
     """The run of the shop is noted as running, but Flink does not know its job."""
-    topic = local.settings.kafka.topic
     with stores.hbase(local.settings) as connection:
-        run = runs.Run(run_id=shop.run, job=runs.DASHBOARD, mode="streaming", logic="l", topic=topic)
+        run = runs.Run(run_id=shop.run, job=runs.DASHBOARD, mode="streaming", logic="l", topic=TOPIC)
         runs.register(connection, run)
         runs.set_state(connection, shop.run, "running", flink_job_id="0" * 32)
     yield
@@ -378,7 +381,7 @@ def test_keyboard_and_screen_reader_reach_everything(page: Page):
     tile.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Guangdong")).to_be_visible()
-    expect(page.locator("#cities-of")).to_contain_text("there is no report of 2025-11-11")
+    expect(page.locator("#cities-of")).to_contain_text("there is no report of 2025-06-18")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.get_by_role("button", name="Table").press("Enter")
