@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 
 from flink_jobs.regions import ALL, Regions
 from flink_jobs.settings import Settings
-from flink_jobs.stores import yuan
+from serving.gaps import Gaps
 from serving.pages import KEPT_CHANGES, Page, Pages
 from serving.picture import Change, Clock, Correction, Day, Picture, read_change
 
@@ -47,11 +47,9 @@ class Feed:
         """The dashboard's run by HBase: what is shown if Redis has lost its pointer."""
         self.ingest: int | None = None
         """Newest ingest time in the log, epoch ms, from who asks Kafka."""
-        self._spoilt: list[str] = []
-        self._totals: dict[str, str] = {}
-        self._seen: dict[str, dict[int, int]] = {}
-        self._missing: list[tuple[str, int]] = []
+        self.gaps = Gaps()
         self._since: int | None = None
+        self._reread = ("", "", "")
         self._moved: tuple[int | None, int | None, list[dict[str, Any]]] = (None, None, [])
 
     # ------------------------------------------------------------ for the pages
@@ -79,7 +77,7 @@ class Feed:
             "minutes": {day: picture.minutes(day) for day in (self.before, self.day)},
             "provinces": picture.provinces(self.day, self.before, cut),
             "corrections": [c.message() for c in corrections[-SHOWN_CORRECTIONS:]],
-            "gaps": self._gaps(),
+            "gaps": self._said(),
         }
 
     def _update(self, page: Page) -> dict[str, Any] | None:
@@ -95,7 +93,7 @@ class Feed:
             "minutes": {day: picture.minutes(day, numbers) for day, numbers in days.items()},
             "provinces": picture.provinces(self.day, self.before, cut, provinces),
             "corrections": [correction.message() for correction in page.corrections],
-            "gaps": self._gaps(),
+            "gaps": self._said(),
         }
 
     def _times(self, cut: int) -> dict[str, Any]:
@@ -107,22 +105,8 @@ class Feed:
         unknown = {code for day in self.picture.days.values() for code in day} - set(self._names.provinces) - {ALL}
         return [*self._names.provinces, *sorted(unknown)]
 
-    def _gaps(self) -> list[dict[str, Any]]:
-        """What is known to be missing from the totals, or wrong with them."""
-        assert self.picture is not None
-        gaps: list[dict[str, Any]] = []
-        if self._spoilt:
-            gaps.append({"kind": "spoilt", "fields": self._spoilt[:20], "count": len(self._spoilt)})
-        total, place = self._totals.get(self.day), self.picture.days.get(self.day)
-        if total is not None and place is not None:
-            country = place.country
-            orders, _, amount = total.partition(":")
-            if (orders, amount) != (str(country.orders), str(country.cents)) and amount.lstrip("-").isdigit():
-                gaps.append({"kind": "unequal", "day": yuan(int(amount)), "minutes": yuan(country.cents)})
-        if self._missing:
-            cents = sum(self._seen[day][n] for day, n in self._missing)
-            gaps.append({"kind": "lost", "minutes": len(self._missing), "amount": yuan(cents)})
-        return gaps
+    def _said(self) -> list[dict[str, Any]]:
+        return [] if self.picture is None else self.gaps.said(self.picture, self.day)
 
     # ------------------------------------------------------------ from Redis
 
@@ -175,9 +159,11 @@ class Feed:
             complete = await self._read(client)
             if time.monotonic() - pulse >= PULSE_S:
                 pulse = time.monotonic()
-                run = await self._pulse(client)
-            shown = self._shown_day()
-            if not complete or run != (self.picture.run if self.picture else None) or shown != self.day:
+                complete = await self._pulse(client) and complete
+                run = await self._current(client)
+            picture = self.picture
+            same = run == (picture.run if picture else None) and (picture is None or self._shown_day() == self.day)
+            if not (complete and same):
                 await self._load(client, run)
 
     async def _current(self, client: redis.Redis) -> str | None:
@@ -186,10 +172,7 @@ class Feed:
 
     async def _load(self, client: redis.Redis, run: str | None) -> None:
         """Read everything of a run anew, and tell all pages."""
-        if self.picture is not None and self.picture.run == run:
-            self._remember()
-        else:
-            self._seen = {}
+        self.gaps.before_reading(self.picture, run)
         if run is None:
             self.picture, self.day, self.before = None, "", ""
             self.pages.begin("", "0-0", "", [], "0-0")
@@ -208,39 +191,21 @@ class Feed:
             newest.append(str(self._settings.time.day_of(picture.final_until)))
         if self.ingest is not None:
             newest.append(str(self._settings.time.day_of(self.ingest)))
-        self._spoilt = []
+        spoilt: list[str] = []
         for day in sorted({around for one in newest for around in (one, _day_before(one))} | set(known[-2:])):
             fields: Mapping[str, str] = await client.hgetall(self._key(run, f"minutes:{day}"))  # type: ignore[misc]
-            self._spoilt += [f"{day} {name}" for name in picture.load(day, fields)]
+            spoilt += [f"{day} {name}" for name in picture.load(day, fields)]
         picture.last_id = changes[-1].id if changes else "0-0"
-        self._totals = {name[: -len(ALL) - 1]: value for name, value in totals.items() if name.endswith(f"|{ALL}")}
         self.picture = picture
         self.day = self._shown_day()
         self.before = _day_before(self.day) if self.day else ""
         if self.before:
             picture.forget_before(self.before)
-            self._seen = {day: seen for day, seen in self._seen.items() if day >= self.before}
-        self._miss()
+        self.gaps.read(picture, spoilt)
         kept = list(zip(changes, _corrections(changes, self._offset_ms), strict=True))
         # The oldest entry may itself be one of several that a page lacks, unless it is the first of all.
         self.pages.begin(run, picture.last_id, self.day, kept, changes[0].id if changes else "0-0")
         self.pages.tell("run", {"run": run})
-
-    def _miss(self) -> None:
-        """Which minutes were on this screen and are gone: only an emptied or restored Redis makes them fewer."""
-        assert self.picture is not None
-        self._missing = [
-            (day, n)
-            for day, seen in self._seen.items()
-            for n in seen
-            if n not in self.picture.days.get(day, Day()).country.minutes
-        ]
-
-    def _remember(self) -> None:
-        """Note which minutes are on the screen, before they are read anew."""
-        for day, figures in self.picture.days.items() if self.picture else ():
-            seen = self._seen.setdefault(day, {})
-            seen.update({n: minute.cents for n, minute in figures.country.minutes.items() if minute.orders})
 
     async def _read(self, client: redis.Redis) -> bool:
         """Take what has come; False if the stream was trimmed before we read it."""
@@ -261,35 +226,41 @@ class Feed:
                 picture.last_id = entry[0]
                 continue
             self.pages.add(change, picture.apply(change))
+        if entries:
+            self.gaps.total(None)  # until it is read again
         return True
 
-    async def _pulse(self, client: redis.Redis) -> str | None:
-        """Once a second: how far minutes are final, and which run is shown."""
+    async def _pulse(self, client: redis.Redis) -> bool:
+        """Once a second: how far minutes are final, and whether they are the day's; False if all must be read anew."""
         picture = self.picture
-        if picture is not None:
-            progress = await client.hget(self._key(picture.run, "progress"), "final_until")  # type: ignore[misc]
-            if progress is not None:
-                picture.final_until = int(progress)
-            await self._compare(client, picture)
-            if self._missing:
-                self._miss()
-            clock = self.clock()
-            moved = (clock.final_until, None if clock.now is None else clock.now // 60_000, self._gaps())
-            if moved != self._moved:
-                self._moved = moved
-                self.pages.moved()
-        return await self._current(client)
-
-    async def _compare(self, client: redis.Redis, picture: Picture) -> None:
-        """Hold our sum of minutes against the day's total, at one moment: both change by one script only."""
+        if picture is None:
+            return True
+        # At one moment: minutes and day change by one script only.
         async with client.pipeline(transaction=True) as both:
+            both.hget(self._key(picture.run, "progress"), "final_until")
             both.hget(self._key(picture.run, "days"), f"{self.day}|{ALL}")
             both.xrevrange(self._key(picture.run, "changes"), count=1)
-            total, last = await both.execute()
-        if last and last[0][0] == picture.last_id and self.day:
-            self._totals[self.day] = "0:0" if total is None else total
-        elif self.day:
-            self._totals.pop(self.day, None)  # changes are under way: the next pulse compares
+            progress, total, last = await both.execute()
+        if not last and picture.last_id != "0-0":
+            return False  # Redis was emptied
+        country = picture.days.get(self.day, Day()).country
+        read, is_there = f"{country.orders}:{country.cents}", total or "0:0"
+        if (last[0][0] if last else "0-0") == picture.last_id:  # else changes are under way: the next pulse compares
+            self.gaps.total(is_there)
+            # It lost minutes, or keeps no changes ([redis] changes_kept = 0): read anew, but the same things only once.
+            differs = (read, is_there, progress if not last else "")
+            if (read != is_there or not last) and differs != self._reread:
+                self._reread = differs
+                return False
+        if progress is not None:
+            picture.final_until = int(progress)
+        self.gaps.look(picture)
+        clock = self.clock()
+        moved = (clock.final_until, None if clock.now is None else clock.now // 60_000, self._said())
+        if moved != self._moved:
+            self._moved = moved
+            self.pages.moved()
+        return True
 
     def _shown_day(self) -> str:
         shown = self.clock().shown

@@ -337,9 +337,35 @@ def test_minutes_that_redis_has_lost_are_named_and_not_silently_missing(page: Pa
     shown(page, "orders", "4")
     shop.client.delete(f"{local.settings.redis.prefix}:{shop.run}:minutes:2025-06-18")
     shop.client.hset(f"{local.settings.redis.prefix}:{shop.run}:days", "2025-06-18|ALL", "2:1234")
-    expect(page.locator("#notices")).to_contain_text(
-        "The minutes add up to 1,000,014.84, but the day's total in Redis says 12.34"
+    expect(page.locator("#notices li[data-kind=lost]")).to_contain_text("3 minutes with 1,000,014.84 yuan were here")
+    expect(page.locator("#notices li[data-kind=unequal]")).to_contain_text(
+        "The minutes add up to 0.00, but the day's total in Redis says 12.34"
     )
+
+
+def test_a_redis_that_was_emptied_meanwhile_is_told_with_what_is_missing(page: Page, shop: Shop, local: Local):
+    shown(page, "orders", "4")
+    keys = shop.client.keys(f"{local.settings.redis.prefix}:{shop.run}:*")
+    assert len(keys) == 5
+    shop.client.delete(*keys)
+    shop.sells(602, 1, 100_000_000)
+    expect(page.locator("#notices li[data-kind=lost]")).to_contain_text(
+        "5 minutes with 84.84 yuan were here and are gone"
+    )
+    shown(page, "amount", "1,000,000.00")
+
+
+def test_without_a_stream_of_changes_the_figures_are_read_once_a_second(address: str, local: Local):
+    place = local.settings.redis
+    run = f"screen-{secrets.token_hex(4)}"
+    target = RedisTarget(place.host, place.port, place.db, place.prefix, run, 8 * 3_600_000)
+    quiet = RedisSink(target, changes_kept=0)
+    quiet.put_minutes(False, [MIDNIGHT], [ALL], [1], [100])
+    stores.redis(local.settings).set(f"{place.prefix}:current", run)
+    for orders in (1, 2, 3):
+        quiet.put_minutes(False, [MIDNIGHT], [ALL], [orders], [100])
+        minutes = {"2025-06-18": [[0, 0, orders, "1.00"]], "2025-06-17": []}
+        wait_until(lambda told=minutes: events(address, "", 1)[0]["data"]["minutes"] == told, f"{orders} orders", 10)
 
 
 def test_what_is_unknown_of_the_job_is_said(page: Page, shop: Shop):

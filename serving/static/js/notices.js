@@ -38,7 +38,7 @@ export function compared() {
   return { equal, version: today.version, screen: today.screen.amount, report: today.amount };
 }
 
-const tell = { minute, time, wall: second, whole, span: (s) => words().span(s), money: (text) => yuan(cents(text)) };
+const tell = { minute, time, wall: second, whole, span: (s) => words().span(s), money: (text) => (/^-?\d+\.\d\d$/.test(text) ? yuan(cents(text)) : text) };
 
 /** Draw the state and the notices. `paused`: null, or since when and how far behind. */
 export function drawNotices(paused) {
