@@ -44,6 +44,9 @@ class Page:
         """Follow the stream until cancelled. Raises if it ends: nobody has asked for that."""
         reader, writer = await asyncio.open_connection(host, port, limit=2**24)
         writer.write(f"GET /stream HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n".encode())
+        status = await reader.readline()
+        if b" 200 " not in status:
+            raise ConnectionError(f"the screen refused a page: {status.decode().strip()}")
         name = ""
         while line := await reader.readline():
             if line.startswith(b"event: "):
