@@ -173,6 +173,8 @@ class Feed:
     async def _load(self, client: redis.Redis, run: str | None) -> None:
         """Read everything of a run anew, and tell all pages."""
         self.gaps.before_reading(self.picture, run)
+        if self.picture is None or self.picture.run != run:
+            self.day = ""
         if run is None:
             self.picture, self.day, self.before = None, "", ""
             self.pages.begin("", "0-0", "", [], "0-0")
@@ -186,7 +188,7 @@ class Feed:
         picture.final_until = None if progress is None else int(progress)
         totals: Mapping[str, str] = await client.hgetall(self._key(run, "days"))  # type: ignore[misc]
         known = sorted({name.partition("|")[0] for name, value in totals.items() if value != "0:0"})
-        newest = known[-1:]
+        newest = known[-1:] + ([self.day] if self.day else [])
         if picture.final_until is not None:
             newest.append(str(self._settings.time.day_of(picture.final_until)))
         if self.ingest is not None:
@@ -263,8 +265,9 @@ class Feed:
         return True
 
     def _shown_day(self) -> str:
+        """The day on the screen; of one run it never goes back, not even when Redis has lost its newest minutes."""
         shown = self.clock().shown
-        return "" if shown is None else str(self._settings.time.day_of(shown))
+        return self.day if shown is None else max(self.day, str(self._settings.time.day_of(shown)))
 
     def _key(self, run: str, name: str) -> str:
         return f"{self._settings.redis.prefix}:{run}:{name}"
