@@ -73,8 +73,8 @@ def _lay_down(place: Place, day: dt.date) -> None:
     ]
     columns = [[version] * len(rows), *map(list, zip(*rows, strict=True))]
     file = io.BytesIO()
-    # As Flink writes decimals, and reads them.
-    pq.write_table(pa.table(columns, schema=SCHEMA), file, use_dictionary=False, store_decimal_as_integer=True)
+    # Flink cannot read decimals that this writer puts into a dictionary.
+    pq.write_table(pa.table(columns, schema=SCHEMA), file, use_dictionary=False)
     folder = stores.run_folder(settings, "daily_sales", str(day), RUN)
     with stores.hdfs(settings) as files:
         files.makedirs(folder, exist_ok=True)
