@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import fsspec
@@ -65,7 +65,7 @@ from flink_jobs.log_reader import open_log, reached
 from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar
 from flink_jobs.settings import Settings
-from flink_jobs.stores import ALL, Table, yuan
+from flink_jobs.stores import ALL, Table, digest, yuan
 
 ROWS_PRINTED = 20
 DAYS_IN_FULL = 7
@@ -84,6 +84,13 @@ class Chosen:
     dashboard: str | None = None
 
 
+class Version(NamedTuple):
+    """One version (epoch ms) of a run's day, and the digest of its rows."""
+
+    watermark: int | None
+    digest: str | None
+
+
 @dataclass(frozen=True)
 class Result:
     """All checks, and for people: day -> side -> verdict -> records; and how far ingest time ran back in the log."""
@@ -94,8 +101,8 @@ class Result:
     checks: list[Check]
     verdicts: Mapping[str, Mapping[str, Mapping[str, str]]]
     disorder_ms: Mapping[int, int]
-    published: Mapping[str, runs.Publication] = field(default_factory=dict)
-    """Day -> the publication that was checked, where it is one of this log."""
+    versions: Mapping[str, Mapping[str, Version]] = field(default_factory=dict)
+    """Day -> run -> what was checked of its report; of the published run too, if it is one of this log."""
 
     @property
     def red(self) -> bool:
@@ -328,14 +335,14 @@ def read_ledger(file: Path) -> pa.Table:
 # ---------------------------------------------------------------- putting it together
 
 
-def verdict_of(settings: Settings, result: Result, day: str) -> runs.Reconciled:
-    """What the result says of a day and of what is published of it; the day is one of `result.published`."""
+def verdict_of(settings: Settings, result: Result, day: str, run_id: str) -> runs.Reconciled:
+    """What the result says of a day and of a run that was checked for it (`result.versions`)."""
     checks = [check for check in result.checks if check.day == day]
-    publication = result.published[day]
+    version = result.versions[day][run_id]
     return runs.Reconciled(
-        run_id=publication.run_id,
-        watermark=publication.watermark,
-        digest=publication.digest,
+        run_id=run_id,
+        watermark=version.watermark,
+        digest=version.digest,
         topic=result.topic,
         equal=not failed(checks),
         says=replace(result, first_day=day, last_day=day, checks=checks).sentence,
@@ -356,7 +363,7 @@ class _Reader:
         self.files: fsspec.AbstractFileSystem = open_stores.enter_context(stores.hdfs(settings))
         self.redis: redis_client.Redis = stores.redis(settings)
         self.dropped: dict[str, Table | str] = {}
-        self.published: dict[str, runs.Publication] = {}
+        self.versions: dict[str, dict[str, Version]] = defaultdict(dict)
 
     def readable(self, epoch_ms: int) -> str:
         return readable(epoch_ms, self.settings.time)
@@ -373,6 +380,7 @@ class _Reader:
                 found.append(Check(day, f"{mode}: report", "log", f"no {mode} run has the whole day", MISSING))
                 continue
             stored[mode] = read_run(self.settings, self.connection, self.files, run, day)
+            self.versions[day][run.run_id] = Version(stored[mode].final, digest(stored[mode].day_sales))
             verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))
             found += check_run(day, truth, stored[mode], self.readable)
             if mode == "streaming":
@@ -415,7 +423,7 @@ class _Reader:
         if run is not None and run.topic != self.topic:
             # Another log of the same day may be the published one: that is no error of these runs, but to be seen.
             return [replace(row, left=f"{row.left} of topic {run.topic}")]
-        self.published[day] = publication
+        self.versions[day][publication.run_id] = Version(publication.watermark, publication.digest)
         table: Table = {}
         if run is not None and publication.watermark is not None:
             buckets, version = self.settings.report.buckets, publication.watermark
@@ -479,7 +487,7 @@ def reconcile_days(
             if day in truth and intended is not None:
                 left = intended.get(day, {})
                 checks.append(compare(day, "ledger", ("ledger", left), ("log", truth_as_ledger(truth[day]))))
-    return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.published)
+    return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.versions)
 
 
 # ---------------------------------------------------------------- command
@@ -510,8 +518,8 @@ def reconcile(
 ) -> None:
     """Check that stream, batch, screen and files equal the log.
 
-    Exit code 1 if anything differs. With --json every differing row is told. The verdict is noted beside what is
-    published of each day.
+    Exit code 1 if anything differs. With --json every differing row is told. The verdict on each
+    run is noted, for readers of the day once it is published.
 
     Example: samewater reconcile --from 2025-11-11 --to 2025-11-12
     """
@@ -523,8 +531,9 @@ def reconcile(
     with progress_bar("reconcile", days, "days") as advance:
         result = reconcile_days(settings, from_day, to_day, log, chosen, ledger, lambda: advance(1))
     with stores.hbase(settings) as connection:
-        for day in result.published:
-            runs.note_reconciled(connection, day, verdict_of(settings, result, day))
+        for day, checked in result.versions.items():
+            for run_id in checked:
+                runs.note_reconciled(connection, day, verdict_of(settings, result, day, run_id))
     if form == "json":
         click.echo(json.dumps(as_dict(result), ensure_ascii=False, indent=2))
     else:

@@ -35,7 +35,7 @@ FULL_REPORT = "full_report"
 LIVE = "live"  # the one "day" of the dashboard
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
-_RECONCILED = b"p:reconciled"
+_RECONCILED = b"p:reconciled|"  # and the run
 _CLAIM = b"r:claim"
 _SYNC_TRIES = 10
 
@@ -100,7 +100,7 @@ class Publication(_Row):
 
 
 class Reconciled(_Row):
-    """What `samewater reconcile` found on the day of a publication, named by its run, version and digest.
+    """What `samewater reconcile` found on a day of which it has checked this run, version and digest.
 
     `equal`: all checks of the day held; `failed` names those that did not. `says`: the outcome in a sentence.
     """
@@ -263,12 +263,12 @@ def published(connection: happybase.Connection, report: str, day: str) -> Public
 def list_published(
     connection: happybase.Connection,
 ) -> Iterator[tuple[str, str, Publication, Reconciled | None]]:
-    """Every published row as (report, day, publication, what reconcile found of it)."""
+    """Every published row as (report, day, publication, what reconcile found of that run and version)."""
     for key, cells in connection.table("published").scan(columns=[b"p"]):
         report, _, day = key.decode().partition("|")
         publication = _publication(report, day, cells.get(_CURRENT))
         if publication is not None:
-            yield report, day, publication, _verdict(publication, cells.get(_RECONCILED))
+            yield report, day, publication, _verdict(publication, cells)
 
 
 def publish(
@@ -325,19 +325,20 @@ def publication_of(connection: happybase.Connection, settings: Settings, run: Ru
 
 
 def note_reconciled(connection: happybase.Connection, day: str, verdict: Reconciled) -> None:
-    """Keep beside the published row what reconcile found; readers are told of it while that publication is current."""
+    """Keep beside the published row what reconcile found of a run; readers are told while that is what they see."""
     value = json.dumps(verdict.model_dump(), sort_keys=True, ensure_ascii=False).encode()
-    connection.table("published").put(_key(REPORT, day), {_RECONCILED: value})
+    connection.table("published").put(_key(REPORT, day), {_RECONCILED + verdict.run_id.encode(): value})
 
 
 def reconciled(connection: happybase.Connection, day: str) -> Reconciled | None:
     """The newest verdict on what is published of a day; None if nobody has reconciled that run and version."""
     cells = connection.table("published").row(_key(REPORT, day), columns=[b"p"])
     current = _publication(REPORT, day, cells.get(_CURRENT))
-    return None if current is None else _verdict(current, cells.get(_RECONCILED))
+    return None if current is None else _verdict(current, cells)
 
 
-def _verdict(shown: Publication, value: bytes | None) -> Reconciled | None:
+def _verdict(shown: Publication, cells: Mapping[bytes, bytes]) -> Reconciled | None:
+    value = cells.get(_RECONCILED + shown.run_id.encode())
     if value is None:
         return None
     found = Reconciled.model_validate_json(value)

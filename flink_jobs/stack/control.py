@@ -88,6 +88,7 @@ def up(instance: Instance, say: Say, without: Collection[str] = ()) -> None:
         refused = None
         if supervisord_pid(instance) is None:
             refused = _start_supervisord(instance)
+        _refuse_another_version(instance)
         processes.end(processes.find_orphans(instance.folder, supervisord_pid(instance)))
         _start(instance, [server for server in servers(instance) if server.name not in without], say)
         if not without:
@@ -129,6 +130,16 @@ def _start_supervisord(instance: Instance) -> str | None:
     except OSError as silent:
         raise UserError(f"supervisord did not start: {silent}; see {instance.logs / 'supervisord.log'}") from silent
     return refused
+
+
+def _refuse_another_version(instance: Instance) -> None:
+    known = {info["name"] for info in _supervisor(instance).getAllProcessInfo()}
+    missing = [server.name for server in servers(instance) if server.name not in known]
+    if missing:
+        raise UserError(
+            f"instance {instance.name} was started by a version that has no {', '.join(missing)}; "
+            "run `samewater down` once, and then this again"
+        )
 
 
 def _patiently(ask: Callable[[], None], seconds: float, enough: threading.Event | None = None) -> None:
@@ -271,6 +282,7 @@ def _down_one(instance: Instance, name: str) -> Server:
     pid = supervisord_pid(instance)
     if pid is None:
         raise UserError(f"instance {instance.name} is not running; `samewater up` starts it")
+    _refuse_another_version(instance)
     _stop(instance, [name])
     processes.end(processes.find_orphans(instance.folder, pid))
     return server
