@@ -53,8 +53,21 @@ export function average(value, orders) {
 export function percent(now, was) {
   if (Number(was) === 0) return "";
   const share = (Number(now - was) / Math.abs(Number(was))) * 100;
-  const text = Math.abs(share) >= 1000 ? Math.abs(share).toFixed(0) : Math.abs(share).toFixed(1);
-  return `${share < 0 ? "−" : "+"}${text} %`;
+  if (share >= 10_000) return `×${grouped(Math.round(Number(now) / Number(was)).toString())}`;
+  return `${share < 0 ? "−" : "+"}${magnitude(Math.abs(share))} %`;
+}
+
+/** What part is of the whole, in percent; a dash where that says nothing. */
+export function shareOf(part, whole) {
+  if (whole <= 0n) return "–";
+  const share = Number((part * 10_000n) / whole) / 100;
+  return `${share < 0 ? "−" : ""}${magnitude(Math.abs(share))} %`;
+}
+
+// One enormous order must not push the columns apart; the amounts beside it are exact.
+function magnitude(share) {
+  if (share >= 10_000) return ">9999";
+  return share.toFixed(share >= 1000 ? 0 : 1);
 }
 
 /** For pixels only. */

@@ -59,8 +59,9 @@ function drawFresh() {
 function drawVerdicts() {
   const text = words();
   const today = state.report?.day === state.day ? state.report?.today : null;
-  replace("verdicts", today ?? [state.day], () => {
-    if (!today) return make("p", { class: "small" }, text.noVersion);
+  const nothing = notRead() ?? text.noVersion;
+  replace("verdicts", today ?? [state.day, nothing], () => {
+    if (!today) return make("p", { class: "small" }, nothing);
     const as = make("p", { class: "small" }, text.asOf(version(today.version, state.day)));
     if (!today.verdicts) return [as, make("p", { class: "small" }, text.noVerdicts)];
     const sum = (counts, names) => (counts ? names.reduce((total, name) => total + counts[name], 0) : null);
@@ -71,6 +72,12 @@ function drawVerdicts() {
       return [text.verdict[name], whole(sum(today.verdicts, of)), hour === null ? "–" : signedWhole(hour)];
     }))];
   });
+}
+
+/** Why nothing is known of the report, also not that there is none; null if it was read. */
+function notRead() {
+  if (state.report === null) return words().loading;
+  return state.report.error ? words().unknown : null;
 }
 
 function drawCorrections() {
@@ -94,7 +101,8 @@ function drawClosed() {
   const text = words();
   const t = text.closed_;
   const days = state.report?.closed ?? [];
-  replace("closed", days, () => {
+  replace("closed", [days, notRead()], () => {
+    if (days.length === 0 && notRead() !== null) return make("p", { class: "small" }, notRead());
     // The day shown comes first once its own report is there; before that, what became of the day before.
     const shown = days.filter((one, n) => one.published || n > 0 || days.length === 1);
     return shown.slice(0, 1).flatMap((one) => {

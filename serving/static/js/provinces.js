@@ -1,7 +1,7 @@
 // Provinces as a grid of tiles and as a ranking; the cities of one on a click.
 import { make, replace, table } from "./dom.js";
 import { chinese, words } from "./i18n.js";
-import { brief, percent, signedYuan, whole, yuan } from "./money.js";
+import { brief, percent, shareOf, signedYuan, whole, yuan } from "./money.js";
 import { nameOf, state } from "./state.js";
 import { TILES } from "./tiles.js";
 import { version } from "./time.js";
@@ -82,7 +82,7 @@ function drawRanking() {
   let all = 0n;
   for (const [, place] of ranked) all += place.cents;
   const rows = ranked.map(([code, place], n) => [
-    String(n + 1), nameOf(code, han), whole(place.orders), yuan(place.cents), share(place.cents, all),
+    String(n + 1), nameOf(code, han), whole(place.orders), yuan(place.cents), shareOf(place.cents, all),
     place.was === null ? "–" : percent(place.until, place.was) || signedYuan(place.until - place.was), code,
   ]);
   const c = text.columns;
@@ -94,8 +94,6 @@ function drawRanking() {
       make("button", { type: "button", class: "plain", "data-key": code, onclick: () => openCities(code) }, name),
       orders, amount, of, ...(compared ? [delta] : [])])));
 }
-
-const share = (part, all) => (all > 0n ? `${(Number((part * 10_000n) / all) / 100).toFixed(1)} %` : "–");
 
 let opened = null;
 
