@@ -55,6 +55,38 @@ class Regional(BaseModel):
     rows: list[RegionRow]
 
 
+class FullRow(BaseModel):
+    """One place of the full report: its figures by the names of README.md; what is not known is left out.
+
+    `province` and `city` are codes, `ALL` for the level above.
+    """
+
+    province: str
+    city: str
+    orders: int
+    amount: str
+    users: int
+    share: str | None = None
+    rank: int | None = None
+    rank_change: int | None = None
+    week_ago_amount: str | None = None
+    week_change: str | None = None
+    mean_7: str | None = None
+    month_orders: int
+    month_amount: str
+    year_orders: int
+    year_amount: str
+
+
+class FullReport(BaseModel):
+    """The published full report of a day; `published_at`: ISO-8601 with zone."""
+
+    day: str
+    run: str
+    published_at: str
+    rows: list[FullRow]
+
+
 class Reconciled(BaseModel):
     equal: bool
     says: str

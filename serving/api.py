@@ -18,13 +18,24 @@ from typing import Annotated, Any
 import happybase
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from flink_jobs import readers, runs, stores
+from flink_jobs import full_store, readers, runs, stores
 from flink_jobs.console import parse_day, parse_days, parse_time
 from flink_jobs.errors import UserError
 from flink_jobs.regions import Regions
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL
-from serving.answers import Error, MinuteRow, Minutes, Regional, RegionRow, ReportDay, Verdicts, VersionRow
+from serving.answers import (
+    Error,
+    FullReport,
+    FullRow,
+    MinuteRow,
+    Minutes,
+    Regional,
+    RegionRow,
+    ReportDay,
+    Verdicts,
+    VersionRow,
+)
 from serving.beside import published_day, reconciled, report_run, verdict_counts
 
 AT_ONCE = 4  # questions to the stores; a reader of the API must not slow the jobs down
@@ -125,6 +136,29 @@ def cities(
     if code not in (None, ALL):
         found.rows = [row for row in found.rows if row.province == code]
     return found
+
+
+@router.get("/days/{day}/full-report", response_model_exclude_none=True)
+def full_report(
+    day: Day,
+    settings: With,
+    names: Named,
+    province: Annotated[str | None, Query(description="Only this province and its cities, by code or name.")] = None,
+) -> FullReport:
+    """The day held against the days before it, for the country, each province and each city."""
+    day = checked(parse_day, day)
+    code = ALL if province is None else checked(readers.province_code, names, province)
+    with opened(settings) as connection:
+        publication = runs.published(connection, runs.FULL_REPORT, day)
+        if publication is None:
+            raise Refused(404, f"there is no full report of {day}; make it: samewater full-report --day {day}")
+        report = full_store.read(connection, settings, day, publication.run_id)
+    rows = []
+    for place, figures in sorted(report.items()):
+        of, _, city = place.partition("|")
+        if code in (ALL, of):
+            rows.append(FullRow.model_validate({"province": of, "city": city, **figures}))
+    return FullReport(day=day, run=publication.run_id, published_at=publication.at, rows=rows)
 
 
 @router.get("/reports", response_model_exclude_none=True)

@@ -34,6 +34,7 @@ ASKED = [
     f"/api/days/{DAY}/cities",
     f"/api/days/{DAY}/verdicts",
     f"/api/days/{DAY}/versions",
+    f"/api/days/{DAY}/full-report",
     f"/api/reports?from={DAY}",
 ]
 
@@ -127,6 +128,7 @@ def test_another_host_name_is_not_answered_to(client: TestClient, settings: Sett
         (f"/api/days/{'9' * 41}/minutes", "at most 40 characters"),
         (f"/api/days/{DAY}/minutes?province=Atlantis", "province 'Atlantis' is not known"),
         (f"/api/days/{DAY}/cities?province=Atlantis", "province 'Atlantis' is not known"),
+        (f"/api/days/{DAY}/full-report?province=Atlantis", "province 'Atlantis' is not known"),
         (f"/api/days/{DAY}/provinces?as_of=noon", "'noon' is not a time"),
         ("/api/reports", "from: Field required"),
         ("/api/reports?from=2025-11-12&to=2025-11-11", "before it begins"),
@@ -182,10 +184,32 @@ def test_published_days_are_told_with_what_reconcile_said_and_others_as_not_publ
     assert nothing == {"day": "2025-11-12", "published": False}
 
 
+def test_the_full_report_is_told_by_place_and_what_is_not_known_is_left_out(
+    client: TestClient, hbase: Any, settings: Settings
+):
+    figures = {"orders": "3", "amount": "4.00", "users": "2", "rank": "1", "share": "1.0000"}
+    sums = {"month_orders": "3", "month_amount": "4.00", "year_orders": "30", "year_amount": "40.00"}
+    for province, city in (("110000", "ALL"), ("110000", "110100"), ("440000", "ALL")):
+        key = stores.sales_key(DAY, "full-1", province, city, settings.report.buckets).encode()
+        cells = {f"b:{k}".encode(): v.encode() for k, v in (figures | sums).items()}
+        hbase.table("full_report").put(key, cells)
+    publication = runs.Publication(run_id="full-1", mode="batch", at="2025-11-12T04:00:00+08:00")
+    runs.publish(hbase, runs.FULL_REPORT, DAY, publication)
+    found = client.get(f"/api/days/{DAY}/full-report?province=Beijing").json()
+    assert (found["run"], found["published_at"]) == ("full-1", publication.at)
+    assert [(row["province"], row["city"]) for row in found["rows"]] == [("110000", "110100"), ("110000", "ALL")]
+    assert found["rows"][0] == {
+        "province": "110000", "city": "110100", "orders": 3, "amount": "4.00", "users": 2, "share": "1.0000",
+        "rank": 1, "month_orders": 3, "month_amount": "4.00", "year_orders": 30, "year_amount": "40.00",
+    }  # fmt: skip
+    assert len(client.get(f"/api/days/{DAY}/full-report").json()["rows"]) == 3
+
+
 def test_what_is_not_there_is_404(client: TestClient, hbase: Any):
     for path in (
         "/api/days/2025-11-12/provinces",
         "/api/days/2025-11-12/verdicts",
+        "/api/days/2025-11-12/full-report",
         f"/api/days/{DAY}/cities?run=nobody",
     ):
         answer = client.get(path)
