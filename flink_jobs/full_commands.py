@@ -62,6 +62,8 @@ def full_report(
     """
     settings: Settings = context.obj
     last = dt.date.fromisoformat(parse_day(day)) if day else _yesterday(settings)
+    wanting = None if anyway else _await_ready(settings, last, minutes)
+    # Afterwards: what has held up the last day may have held up the days before it too.
     skipped = []
     for missed in _missed(settings, last, catch_up):
         reason = _why_not(settings, missed)
@@ -69,11 +71,12 @@ def full_report(
             _make(context, missed, anyway=False, out=out)
         else:
             skipped.append(f"{missed} {reason}")
-    if not anyway:
-        _await_ready(settings, last, minutes)
-    _make(context, last, anyway, out)
     for told in skipped:
         click.echo(f"not made: {told}", err=True)
+    if wanting is not None:
+        waited = f" after {minutes:g} min" if minutes else ""
+        raise UserError(f"{last} {wanting}{waited}; --wait waits for it, --anyway does not ask")
+    _make(context, last, anyway, out)
     context.exit(1 if skipped else 0)
 
 
@@ -110,8 +113,8 @@ def _why_not(settings: Settings, day: dt.date) -> str | None:
     return f"is not published: topic {settings.kafka.topic} {far}"
 
 
-def _await_ready(settings: Settings, day: dt.date, minutes: float) -> None:
-    """Wait until the day is published, closed and reconciled; raises `UserError` with what is still wanting."""
+def _await_ready(settings: Settings, day: dt.date, minutes: float) -> str | None:
+    """Wait until the day is published, closed and reconciled; returns what is still wanting then, None if nothing."""
     waiting = Retrying(
         retry=retry_if_result(lambda reason: reason is not None),
         stop=stop_after_delay(minutes * 60),
@@ -119,10 +122,8 @@ def _await_ready(settings: Settings, day: dt.date, minutes: float) -> None:
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
     with working(f"waiting for {day} to be closed and reconciled"):
-        reason = waiting(_why_not, settings, day)
-    if reason is not None:
-        waited = f" after {minutes:g} min" if minutes else ""
-        raise UserError(f"{day} {reason}{waited}; --wait waits for it, --anyway does not ask")
+        reason: str | None = waiting(_why_not, settings, day)
+    return reason
 
 
 # ---------------------------------------------------------------- the pages
