@@ -26,6 +26,7 @@ from serving.picture import day_start
 from serving.silence import SERVERS, Job, Pace, conditions, freshness, newest_ingest
 
 HEALTH_S = 3.0
+SOON_S = 0.5
 REPORT_S = 5.0
 SHOWN_VERDICTS = ("late", "late_copy", "duplicate", "malformed", "invalid", "future", "accepted", "conflicting")
 SAID = ("ServerDown", "JobDown", "PartitionStalled", "LogSilent", "ScreenBehind")
@@ -59,6 +60,9 @@ class Beside:
             else:
                 pages.fault(look.__name__.strip("_"), None)
                 pages.tell(event, data)
+                if data.get("day") == "":  # the first page has just come: the figures are being read
+                    await asyncio.sleep(SOON_S)
+                    continue
             await asyncio.sleep(seconds)
 
     # ------------------------------------------------------------ health

@@ -76,8 +76,8 @@ function drawVerdicts() {
 
 /** Why nothing is known of the report, also not that there is none; null if it was read. */
 function notRead() {
-  if (state.report === null) return words().loading;
-  return state.report.error ? words().unknown : null;
+  if (state.report?.error) return words().unknown;
+  return state.report?.day === state.day ? null : words().loading;
 }
 
 function drawCorrections() {
