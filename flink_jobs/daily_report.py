@@ -61,9 +61,7 @@ def build(session: Session) -> StatementSet:
 
 def clear_files(settings: Settings, run_id: str) -> None:
     """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
-    with stores.hdfs(settings) as files:
-        for dataset in stores.DATASETS:
-            stores.clear_run(files, settings, dataset, run_id)
+    stores.clear_run(settings, stores.DATASETS, run_id)
 
 
 def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date, provisional: bool) -> None:

@@ -135,9 +135,7 @@ def fetch(settings: Settings, day: dt.date, out: Path | None) -> Path:
     Readers of the folder see the old ones or the new ones, whole: its name is a link that is flipped.
     """
     with stores.hbase(settings) as connection:
-        publication = runs.published(connection, runs.FULL_REPORT, str(day))
-    if publication is None:
-        raise UserError(f"there is no full report of {day}; make it: samewater full-report --day {day}")
+        publication = full_store.published(connection, str(day))
     pages = full_store.read_pages(settings, str(day), publication.run_id)
     folder = out or home() / "reports"
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,9 +206,7 @@ def lookup(settings: Settings, day: str, city: str | None, province: str | None,
     names = regions.load(settings.regions_file())
     where = place_code(names, province, city)
     with stores.hbase(settings) as connection:
-        publication = runs.published(connection, runs.FULL_REPORT, parse_day(day))
-        if publication is None:
-            raise UserError(f"there is no full report of {day}; make it: samewater full-report --day {day}")
+        publication = full_store.published(connection, parse_day(day))
         figures = full_store.look_up(connection, settings, day, publication.run_id, *where)
     if not figures:
         raise UserError(f"{names.name(where[0], None if where[1] == ALL else where[1])} had no orders since January")

@@ -140,7 +140,7 @@ def _input(day: dt.date, publication: runs.Publication, verdict: runs.Reconciled
         marker.rows,
         marker.orders,
         marker.amount,
-        "" if verdict is None else "equal" if verdict.equal else "NOT EQUAL",
+        "" if verdict is None else verdict.word,
     )
 
 

@@ -85,9 +85,7 @@ def read_inputs(files: fsspec.AbstractFileSystem, settings: Settings, day: str, 
 
 def clear(settings: Settings, run_id: str) -> None:
     """Remove what an earlier attempt of the run left in HDFS; its rows in HBase are written over."""
-    with stores.hdfs(settings) as files:
-        for dataset in (REPORT, INPUTS, PAGES):
-            stores.clear_run(files, settings, dataset, run_id)
+    stores.clear_run(settings, (REPORT, INPUTS, PAGES), run_id)
 
 
 def write_pages(settings: Settings, day: str, run_id: str, pages: Mapping[str, bytes]) -> None:
@@ -110,6 +108,14 @@ def read_pages(settings: Settings, day: str, run_id: str) -> dict[str, bytes]:
                 f"HDFS has no pages of run {run_id}: {folder} is not there; make the report again"
             ) from missing
         return {posixpath.basename(name): files.cat_file(name) for name in names}
+
+
+def published(connection: happybase.Connection, day: str) -> runs.Publication:
+    """The full report of a day that readers see; raises `UserError` if there is none."""
+    publication = runs.published(connection, runs.FULL_REPORT, day)
+    if publication is None:
+        raise UserError(f"there is no full report of {day}; make it: samewater full-report --day {day}")
+    return publication
 
 
 def publication_of(connection: happybase.Connection, settings: Settings, run: runs.Run, day: str) -> runs.Publication:

@@ -205,11 +205,8 @@ class _Facts:
 
 def _verdicts(connection: Any, run: runs.Run, day: str, version: int) -> tuple[dict[str, int], dict[str, int]]:
     def counts(at: int) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for row, fields in stores.read_verdicts(connection, day, run.run_id, run.family, at).items():
-            partition, _, verdict = row.partition("|")
-            if partition != stores.ALL:
-                found[verdict] = found.get(verdict, 0) + int(fields["records"])
+        found = stores.verdict_counts(connection, day, run.run_id, run.family, at)
+        found.pop("conflicting", None)  # it counts order ids, not records
         return found
 
     return counts(version), counts(version - HOUR_MS)

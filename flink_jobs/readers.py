@@ -323,7 +323,7 @@ def _published_row(
     verdict: run_table.Reconciled | None,
 ) -> Mapping[str, Any]:
     row = {"report": report_name, "day": day, **publication.model_dump()}
-    row["reconciled"] = "" if verdict is None else "equal" if verdict.equal else "NOT EQUAL"
+    row["reconciled"] = "" if verdict is None else verdict.word
     row["version"] = "" if publication.watermark is None else readable(publication.watermark, settings.time)
     if form != "json":
         row["rows"] = "" if publication.rows is None else publication.rows

@@ -115,6 +115,11 @@ class Reconciled(_Row):
     who: str = ""
     at: str = ""
 
+    @property
+    def word(self) -> str:
+        """`equal` or `NOT EQUAL`, for a column."""
+        return "equal" if self.equal else "NOT EQUAL"
+
 
 # ---------------------------------------------------------------- runs
 

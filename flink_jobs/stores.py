@@ -21,7 +21,7 @@ import posixpath
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -233,11 +233,13 @@ def staging_folder(settings: Settings, dataset: str, run_id: str) -> str:
     return f"{settings.hdfs.root}/{dataset}/.staging_*/*/dt=*/run={run_id}"
 
 
-def clear_run(files: fsspec.AbstractFileSystem, settings: Settings, dataset: str, run_id: str) -> None:
-    """Remove what a batch run has written to a dataset, its killed attempts included."""
-    for pattern in (run_folder(settings, dataset, "*", run_id), staging_folder(settings, dataset, run_id)):
-        for folder in files.glob(pattern):
-            files.rm(folder, recursive=True)
+def clear_run(settings: Settings, datasets: Iterable[str], run_id: str) -> None:
+    """Remove what a batch run has written to these datasets of HDFS, its killed attempts included."""
+    with hdfs(settings) as files:
+        for dataset in datasets:
+            for pattern in (run_folder(settings, dataset, "*", run_id), staging_folder(settings, dataset, run_id)):
+                for folder in files.glob(pattern):
+                    files.rm(folder, recursive=True)
 
 
 def checkpoints_folder(settings: Settings, run_id: str) -> str:
@@ -295,6 +297,18 @@ def read_sales(
 def read_verdicts(connection: happybase.Connection, day: str, run_id: str, family: str, version: int) -> Table:
     """One version of a run's verdict counts: `{partition}|{verdict}` -> records, offset_min, offset_max, offset_sum."""
     return _snapshot(connection.table("verdicts"), f"{day}|{run_id}|", family, version)
+
+
+def verdict_counts(
+    connection: happybase.Connection, day: str, run_id: str, family: str, version: int
+) -> dict[str, int]:
+    """Verdict -> records of one version, over all partitions; `conflicting`: order ids, once for all of them."""
+    counts: Counter[str] = Counter()
+    for row, fields in read_verdicts(connection, day, run_id, family, version).items():
+        partition, _, verdict = row.partition("|")
+        if partition != ALL or verdict == "conflicting":
+            counts[verdict] += int(fields["records"])
+    return dict(counts)
 
 
 def _snapshot(table: happybase.Table, prefix: str, family: str, version: int) -> Table:

@@ -36,7 +36,7 @@ from serving.answers import (
     Verdicts,
     VersionRow,
 )
-from serving.beside import published_day, reconciled, report_run, verdict_counts
+from serving.beside import published_day, reconciled, report_run
 
 AT_ONCE = 4  # questions to the stores; a reader of the API must not slow the jobs down
 WAIT_S = 5.0
@@ -149,9 +149,7 @@ def full_report(
     day = checked(parse_day, day)
     code = ALL if province is None else checked(readers.province_code, names, province)
     with opened(settings) as connection:
-        publication = runs.published(connection, runs.FULL_REPORT, day)
-        if publication is None:
-            raise Refused(404, f"there is no full report of {day}; make it: samewater full-report --day {day}")
+        publication = full_store.published(connection, day)
         report = full_store.read(connection, settings, day, publication.run_id)
     rows = []
     for place, figures in sorted(report.items()):
@@ -194,7 +192,7 @@ def verdicts(day: Day, settings: With, run: Run = None) -> Verdicts:
         version = max(runs.markers(connection, day, found.run_id), default=None)
         if version is None:
             raise Refused(404, f"run {found.run_id} has no version of {day}")
-        counts = verdict_counts(connection, found, day, version)
+        counts = stores.verdict_counts(connection, day, found.run_id, found.family, version)
     return Verdicts(day=day, run=found.run_id, mode=found.mode, version=version, records=counts)
 
 

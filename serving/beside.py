@@ -134,8 +134,9 @@ class Beside:
         markers = runs.markers(connection, day, run.run_id)
         version = max(markers)
         marker = markers[version]
-        counts = verdict_counts(connection, run, day, version)
-        hour = verdict_counts(connection, run, day, version - HOUR_MS) if run.mode == "streaming" else {}
+        of = (connection, day, run.run_id, run.family)
+        counts = stores.verdict_counts(*of, version)
+        hour = stores.verdict_counts(*of, version - HOUR_MS) if run.mode == "streaming" else {}
         return {
             "run": run.run_id,
             "mode": run.mode,
@@ -176,16 +177,6 @@ def report_run(connection: happybase.Connection, day: str, topic: str) -> runs.R
     having = set(runs.runs_of_day(connection, day))
     found = [run for run in runs.list_runs(connection, job=runs.REPORT, topic=topic) if run.run_id in having]
     return next((run for run in found if run.mode == "streaming"), found[0] if found else None)
-
-
-def verdict_counts(connection: happybase.Connection, run: runs.Run, day: str, version: int) -> dict[str, int]:
-    """Verdict -> records of a version, over all partitions; `conflicting`: order ids."""
-    counts: dict[str, int] = {}
-    for row, fields in stores.read_verdicts(connection, day, run.run_id, run.family, version).items():
-        partition, _, verdict = row.partition("|")
-        if partition != ALL or verdict == "conflicting":
-            counts[verdict] = counts.get(verdict, 0) + int(fields["records"])
-    return counts
 
 
 def published_day(
