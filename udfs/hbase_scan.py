@@ -6,6 +6,7 @@ Called by SQL through udfs/functions.py: buckets are scanned side by side, each 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import happybase
@@ -31,20 +32,31 @@ def scan_daily_sales(
     Raises KeyError or ValueError for a row with a cell that is missing or spoilt.
     """
 
-    def scan(connection: happybase.Connection) -> list[SalesRow]:
-        prefix = f"{bucket}|{day}|{run_id}|"
-        # The scan's bound is exclusive and gives the newest cell before it, which may be older than the version.
-        rows = connection.table("daily_sales").scan(
-            row_prefix=prefix.encode(), columns=[family.encode()], timestamp=version + 1, include_timestamp=True
-        )
-        found = []
-        for key, cells in rows:
-            fields = {
-                name.decode().partition(":")[2]: value.decode() for name, (value, at) in cells.items() if at == version
-            }
-            if fields:
-                province, _, city = key.decode()[len(prefix) :].partition("|")
-                found.append(SalesRow(province, city, int(fields["orders"]), fields["amount"], int(fields["users"])))
-        return found
+    return client.call(
+        lambda connection: [
+            _sales_row(place, fields)
+            for place, fields in rows_of_version(connection, bucket, day, run_id, family, version)
+        ]
+    )
 
-    return client.call(scan)
+
+def _sales_row(place: str, fields: dict[str, str]) -> SalesRow:
+    province, _, city = place.partition("|")
+    return SalesRow(province, city, int(fields["orders"]), fields["amount"], int(fields["users"]))
+
+
+def rows_of_version(
+    connection: happybase.Connection, bucket: int, day: str, run_id: str, family: str, version: int
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """`{province}|{city}` and its cells, of exactly this version."""
+    prefix = f"{bucket}|{day}|{run_id}|"
+    # The scan's bound is exclusive and gives the newest cell before it, which may be older than the version.
+    rows = connection.table("daily_sales").scan(
+        row_prefix=prefix.encode(), columns=[family.encode()], timestamp=version + 1, include_timestamp=True
+    )
+    for key, cells in rows:
+        fields = {
+            name.decode().partition(":")[2]: value.decode() for name, (value, at) in cells.items() if at == version
+        }
+        if fields:
+            yield key.decode()[len(prefix) :], fields

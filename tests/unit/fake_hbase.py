@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import pytest
+
+from flink_jobs import stores
 
 Cells = dict[bytes, dict[int, bytes]]
 
@@ -63,6 +68,18 @@ class FakeHBase:
             return False
         there.put(row, {column: mutation.value})
         return True
+
+
+def put_in_place(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A fake that everything opens as HBase."""
+    fake: Any = FakeHBase()
+
+    @contextmanager
+    def opened(_: object) -> Iterator[Any]:
+        yield fake
+
+    monkeypatch.setattr(stores, "hbase", opened)
+    return fake
 
 
 class FakeRedis(dict[str, Any]):

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from fake_hbase import FakeHBase
+from fake_hbase import FakeHBase, put_in_place
 
 from flink_jobs import full_charts, full_inputs, full_pages, lease, regions, runs, stores
 from flink_jobs.errors import UserError
@@ -261,24 +261,10 @@ def test_a_city_is_found_by_code_or_name_and_a_name_of_two_is_told(names: region
 # ---------------------------------------------------------------- the lease
 
 
-class Clocked:
-    """One HBase for several holders."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hbase = FakeHBase()
-        monkeypatch.setattr(lease.stores, "ensure_tables", lambda _: None)
-        monkeypatch.setattr(lease.stores, "hbase", lambda _: _Opened(self.hbase))
-
-
-class _Opened:
-    def __init__(self, hbase: FakeHBase) -> None:
-        self.hbase = hbase
-
-    def __enter__(self) -> FakeHBase:
-        return self.hbase
-
-    def __exit__(self, *_: object) -> None:
-        pass
+@pytest.fixture
+def hbase(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(stores, "ensure_tables", lambda _: None)
+    return put_in_place(monkeypatch)
 
 
 def left_by(hbase: Any, **changes: Any) -> None:
@@ -293,8 +279,8 @@ def left_by(hbase: Any, **changes: Any) -> None:
     hbase.table("published").put(b"thing", {b"p:lease": json.dumps({**found, **changes}).encode()})
 
 
-def test_a_thing_is_held_by_one_and_given_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    Clocked(monkeypatch)
+@pytest.mark.usefixtures("hbase")
+def test_a_thing_is_held_by_one_and_given_back(settings: Settings) -> None:
     with lease.held(settings, "thing"):
         with pytest.raises(UserError, match=f"pid {os.getpid()}"), lease.held(settings, "thing"):
             pass
@@ -305,8 +291,7 @@ def test_a_thing_is_held_by_one_and_given_back(settings: Settings, monkeypatch: 
 
 
 @pytest.mark.parametrize("how", ["it ran out", "its process died", "its pid is another's"])
-def test_a_lease_that_was_left_is_taken_over(settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    hbase = Clocked(monkeypatch).hbase
+def test_a_lease_that_was_left_is_taken_over(settings: Settings, hbase: Any, how: str) -> None:
     later = "2999-01-01T00:00:00+08:00"
     match how:
         case "it ran out":
@@ -320,8 +305,7 @@ def test_a_lease_that_was_left_is_taken_over(settings: Settings, monkeypatch: py
 
 
 @pytest.mark.parametrize("host", ["elsewhere", "here"])
-def test_a_lease_of_one_that_lives_is_not(settings: Settings, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    hbase = Clocked(monkeypatch).hbase
+def test_a_lease_of_one_that_lives_is_not(settings: Settings, hbase: Any, host: str) -> None:
     name = lease.socket.gethostname() if host == "here" else host
     left_by(
         hbase, host=name, pid=os.getpid(), started=psutil.Process().create_time(), until="2999-01-01T00:00:00+08:00"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_hbase import FakeHBase
+from fake_hbase import put_in_place
 
 from flink_jobs import console, readers, regions, runs, stores
 from flink_jobs.errors import UserError
@@ -45,13 +43,7 @@ def settings() -> Settings:
 @pytest.fixture
 def hbase(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A streaming run with versions at noon and at the day's end, not published."""
-    fake: Any = FakeHBase()
-
-    @contextmanager
-    def opened(_: Settings) -> Iterator[Any]:
-        yield fake
-
-    monkeypatch.setattr(stores, "hbase", opened)
+    fake = put_in_place(monkeypatch)
     runs.register(fake, runs.Run(run_id=RUN, job="daily_report", mode="streaming", logic="l", topic="orders"))
     write(fake, settings, MIDNIGHT + 12 * HOUR, MORNING)
     write(fake, settings, END, WHOLE)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fake_hbase import FakeHBase
+from fake_hbase import put_in_place
 from fastapi.testclient import TestClient
 
 from flink_jobs import regions, runs, stores
@@ -56,13 +54,7 @@ def client(settings: Settings) -> TestClient:
 
 @pytest.fixture
 def hbase(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    fake: Any = FakeHBase()
-
-    @contextmanager
-    def opened(_: Settings) -> Iterator[Any]:
-        yield fake
-
-    monkeypatch.setattr(stores, "hbase", opened)
+    fake = put_in_place(monkeypatch)
     runs.register(fake, runs.Run(run_id=RUN, job="daily_report", mode="streaming", logic="l", topic="orders"))
     for row, (orders, amount, users) in ROWS.items():
         province, _, city = row.partition("|")
