@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -38,7 +38,8 @@ FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2099, 12, 31)
 class Request:
     """What a user asks of a job. Days are business days, both included; None: from the log's start, without end.
 
-    `floor`: partition -> offset before which nothing is read.
+    `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is read. `onward`: a batch reads on
+    behind its days, to the log's end, where late orders of the days may stand.
     """
 
     job: str
@@ -49,6 +50,13 @@ class Request:
     run_id: str | None = None
     parallelism: int | None = None
     floor: Mapping[int, int] = field(default_factory=dict)
+    ceiling: Mapping[int, int] = field(default_factory=dict)
+    onward: bool = False
+
+    def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Request:
+        """The same request, over these offsets: what an earlier attempt of the same run was to read."""
+        floor, ceiling = ({int(p): offset for p, offset in offsets.items()} for offsets in (starts, ends))
+        return replace(self, floor=floor, ceiling=ceiling)
 
     def __post_init__(self) -> None:
         if self.from_day and self.to_day and self.to_day < self.from_day:
@@ -68,8 +76,10 @@ def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
         if request.from_day is None:
             return log.reach()
         begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
-        end = time.day_end(request.to_day or LAST_DAY) + time.lateness_ms
-        spans = log.spans(begin, end, request.floor)
+        last = LAST_DAY if request.onward or request.to_day is None else request.to_day
+        spans = log.spans(begin, time.day_end(last) + time.lateness_ms, request.floor)
+    if request.ceiling:
+        spans = {p: Span(s.start, max(s.start, min(s.end, request.ceiling.get(p, 0)))) for p, s in spans.items()}
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
             f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"
@@ -139,6 +149,7 @@ def prepare(
         from_day=str(request.from_day or ""),
         to_day=str(request.to_day or ""),
         start_offsets={str(partition): offset for partition, offset in starts.items()},
+        end_offsets={str(partition): offset for partition, offset in ends.items()} if request.mode == "batch" else {},
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
     )

@@ -11,7 +11,7 @@ import datetime as dt
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
@@ -39,15 +39,13 @@ class Lease(BaseModel):
     until: str
 
 
-class Held:
-    """A lease of this process; `lost` is set when another one has taken it over."""
+class _One:
+    """The lease of one thing."""
 
     def __init__(self, settings: Settings, thing: str) -> None:
         self._settings = settings
         self._thing = thing
         self._value = b""
-        self._ended = threading.Event()
-        self.lost = False
 
     def take(self) -> None:
         """Raises `UserError`, naming the holder, while somebody else has it."""
@@ -62,21 +60,13 @@ class Held:
                 )
             self._put(connection, old)
 
-    def keep(self) -> None:
-        """Renew it until `give_back`; runs in a thread of its own."""
-        while not self._ended.wait(_RENEWED_EACH_S):
-            try:
-                with stores.hbase(self._settings) as connection:
-                    self._put(connection, self._value)
-            except _Taken:
-                self.lost = True
-                return
-            except UserError:
-                continue  # HBase is away: until it is back, nobody else can take the lease either
+    def renew(self) -> None:
+        """Raises `_Taken` if another one has taken it over."""
+        with stores.hbase(self._settings) as connection:
+            self._put(connection, self._value)
 
     def give_back(self) -> None:
         """Let others have it; nothing happens if somebody has taken it over."""
-        self._ended.set()
         with stores.hbase(self._settings) as connection:
             runs.check_and_put_cell(connection, "published", self._thing.encode(), _COLUMN, self._value, b"")
 
@@ -101,17 +91,55 @@ class _Taken(UserError):
     pass
 
 
+class Held:
+    """The leases of this process; `lost` is set when somebody else has taken one over."""
+
+    def __init__(self, settings: Settings, things: Sequence[str]) -> None:
+        self._all = [_One(settings, thing) for thing in things]
+        self._taken: list[_One] = []
+        self._ended = threading.Event()
+        self.lost = False
+
+    def take(self) -> None:
+        """All or none. Raises `UserError`, naming the holder, while somebody else has one."""
+        try:
+            for one in self._all:
+                one.take()
+                self._taken.append(one)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def keep(self) -> None:
+        """Renew them until `give_back`; runs in a thread of its own."""
+        while not self._ended.wait(_RENEWED_EACH_S):
+            for one in self._taken:
+                try:
+                    one.renew()
+                except _Taken:
+                    self.lost = True
+                    return
+                except UserError:
+                    break  # HBase is away: until it is back, nobody else can take a lease either
+
+    def give_back(self) -> None:
+        """Let others have them."""
+        self._ended.set()
+        for one in self._taken:
+            one.give_back()
+
+
 @contextmanager
-def held(settings: Settings, thing: str) -> Iterator[Held]:
-    """Hold the lease of a thing (a row of `published`) inside the block. Raises `UserError` while another has it."""
-    lease = Held(settings, thing)
-    lease.take()
-    renewing = threading.Thread(target=lease.keep, daemon=True)
+def held(settings: Settings, *things: str) -> Iterator[Held]:
+    """Hold the leases of things (rows of `published`) inside the block. Raises `UserError` while another has one."""
+    leases = Held(settings, things)
+    leases.take()
+    renewing = threading.Thread(target=leases.keep, daemon=True)
     renewing.start()
     try:
-        yield lease
+        yield leases
     finally:
-        lease.give_back()
+        leases.give_back()
         renewing.join()
 
 

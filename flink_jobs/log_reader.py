@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flink_jobs.errors import UserError
 from flink_jobs.order_log import topic_max_ingest
@@ -27,6 +27,8 @@ STALL_S = 30  # the longest wait for further records of a range that is known to
 SLACK_MS = 3_600_000
 """How far out of place a record may stand and still be found; 120 times the clock skew that streaming allows for."""
 _BATCH = 10_000
+SUPPLY_HEADER = "supply"
+"""Name of the record header that says with which file a record of the supply was sent."""
 
 _quiet = logging.getLogger("samewater.librdkafka")
 _quiet.addHandler(logging.NullHandler())  # its own lines on stderr say in ten ways what one UserError says
@@ -40,6 +42,13 @@ class LogRecord(NamedTuple):
     offset: int
     ingest_time: int
     value: bytes | None
+
+
+class Sent(NamedTuple):
+    """One record of the supply, and the name of the file that it was sent with (empty: none)."""
+
+    record: LogRecord
+    supply: str
 
 
 class Span(NamedTuple):
@@ -129,14 +138,23 @@ class LogReader:
             if from_ms <= record.ingest_time < to_ms:
                 yield record
 
+    def read_supply(self, spans: Mapping[int, Span]) -> Iterator[Sent]:
+        """Every record between these offsets, with the name of its supply."""
+        for message in self._messages_of({p: span for p, span in spans.items() if span.start < span.end}):
+            name = dict(message.headers() or ()).get(SUPPLY_HEADER) or b""
+            yield Sent(_record(message), name if isinstance(name, str) else name.decode("utf-8", "replace"))
+
     def _records_of(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
+        return map(_record, self._messages_of(spans))
+
+    def _messages_of(self, spans: dict[int, Span]) -> Iterator[Message]:
         self._consumer.incremental_assign([TopicPartition(self.topic, p, span.start) for p, span in spans.items()])
         try:
-            yield from self._records(spans)
+            yield from self._messages(spans)
         finally:
             self._consumer.unassign()
 
-    def _records(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
+    def _messages(self, spans: dict[int, Span]) -> Iterator[Message]:
         newest = dict.fromkeys(spans, 0)
         silent_s = 0  # counted in waits, not by the clock: whoever takes the records may be slow
         while spans:
@@ -164,7 +182,7 @@ class LogReader:
                 ingest = message.timestamp()[1]
                 newest[partition] = max(newest[partition], ingest)
                 self.disorder[partition] = max(self.disorder[partition], newest[partition] - ingest)
-                yield LogRecord(partition, offset, ingest, message.value())
+                yield message
 
     def _held(self, partition: int) -> Span:
         held = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=WAIT_S)
@@ -177,6 +195,12 @@ class LogReader:
         asked = [TopicPartition(self.topic, partition, instant) for partition in self.partitions]
         found = self._consumer.offsets_for_times(asked, timeout=WAIT_S)
         return {place.partition: place.offset for place in found if place.offset >= 0}
+
+
+def _record(message: Message) -> LogRecord:
+    return LogRecord(
+        cast(int, message.partition()), cast(int, message.offset()), message.timestamp()[1], message.value()
+    )
 
 
 @contextmanager

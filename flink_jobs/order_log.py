@@ -36,11 +36,12 @@ _LONG_MAX = str(2**63 - 1)
 
 
 class Record(NamedTuple):
-    """One record of the log. `ingest_time`: epoch ms; `value`: None is a tombstone."""
+    """One record of the log. `ingest_time`: epoch ms; `value`: None is a tombstone; `headers`: names and values."""
 
     partition: int
     ingest_time: int
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def closing_time(rules: Time, day: dt.date) -> int:
@@ -80,6 +81,12 @@ def create_topic(settings: Settings, topic: str, partitions: int, log_append: bo
             return False
         admin.wait_for_topics([topic], timeout_ms=int(WAIT_S * 1000))
     return True
+
+
+def create_topic_if_missing(settings: Settings, topic: str, partitions: int) -> None:
+    """Make a topic as `create_topic` does; one that is there keeps its own number of partitions."""
+    if topic not in topics(settings):
+        create_topic(settings, topic, partitions)
 
 
 def delete_topic(settings: Settings, topic: str) -> None:
@@ -186,6 +193,7 @@ class Producer:
                     value=record.value,
                     partition=record.partition,
                     timestamp=record.ingest_time,
+                    headers=list(record.headers),
                     on_delivery=self._on_delivery,
                 )
                 break

@@ -16,7 +16,7 @@ import getpass
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,23 +32,34 @@ from flink_jobs.settings import Settings
 DASHBOARD = "realtime_dashboard"
 REPORT = "daily_report"
 FULL_REPORT = "full_report"
+BACKFILL = "backfill"
 LIVE = "live"  # the one "day" of the dashboard
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
 _RECONCILED = b"p:reconciled|"  # and the run
 _CLAIM = b"r:claim"
 _SYNC_TRIES = 10
+_JSON = {"settings", "start_offsets", "end_offsets", "supply_offsets", "taken", "base", "provisional"}
 
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Run(_Row):
-    """One row of `runs`. Days are `YYYY-MM-DD`, empty when open; `start_offsets`: partition -> offset.
+class Taken(_Row):
+    """Which orders a backfill takes in: `late` ones of the log or not; of the supply all but the files `left_out`."""
 
-    `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `submitted_at`: ISO-8601 with zone.
-    `savepoint`: where its state lies when it is stopped.
+    late: bool = True
+    left_out: list[str] = []
+
+
+class Run(_Row):
+    """One row of `runs`. Days are `YYYY-MM-DD`, empty when open.
+
+    `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `start_offsets`, `end_offsets`
+    (exclusive, batch only): partition -> offset. `submitted_at`: ISO-8601 with zone. `savepoint`: where its state lies
+    when it is stopped. Of a backfill: `supply_offsets`, partition of the supply -> start and end; `taken`; `base`,
+    day -> run that was published when it began, or empty; `provisional`, whether its last day was open then.
     """
 
     run_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")
@@ -60,6 +71,11 @@ class Run(_Row):
     from_day: str = ""
     to_day: str = ""
     start_offsets: Mapping[str, int] = {}
+    end_offsets: Mapping[str, int] = {}
+    supply_offsets: Mapping[str, list[int]] = {}
+    taken: Taken = Taken()
+    base: Mapping[str, str] = {}
+    provisional: bool = False
     state: str = "submitted"
     submitted_at: str = ""
     submitted_by: str = ""
@@ -229,8 +245,8 @@ def _cell(value: Any) -> bytes:
 
 def _run(key: bytes, columns: Mapping[bytes, bytes]) -> Run:
     fields: dict[str, Any] = {name.decode().partition(":")[2]: value.decode() for name, value in columns.items()}
-    for name in ("settings", "start_offsets"):
-        fields[name] = json.loads(fields.get(name) or "{}")
+    for name in _JSON & fields.keys():
+        fields[name] = json.loads(fields[name])
     # A state noted for a run that was never registered is shown, not hidden.
     return Run.model_validate({"job": "?", "mode": "?", "logic": "?", **fields, "run_id": key.decode()})
 
@@ -263,6 +279,12 @@ def runs_of_day(connection: happybase.Connection, day: str) -> list[str]:
 def published(connection: happybase.Connection, report: str, day: str) -> Publication | None:
     """What readers of a report and day are shown; None if nothing is published."""
     return _publication(report, day, _current(connection, report, day))
+
+
+def shown(connection: happybase.Connection, report: str, days: Iterable[str]) -> dict[str, str]:
+    """Day -> the run that readers of the report are shown, empty if nothing is published."""
+    found = {day: published(connection, report, day) for day in days}
+    return {day: "" if publication is None else publication.run_id for day, publication in found.items()}
 
 
 def list_published(

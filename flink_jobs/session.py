@@ -33,10 +33,10 @@ class Session:
         self.sinks: list[str] = []
         self.tables = _environment(self.mode, self.options)
 
-    def run(self, *names: str) -> None:
-        """Execute DDL files in order."""
+    def run(self, *names: str, **values: str) -> None:
+        """Execute DDL files in order; `values`: what `${name}` stands for in these alone."""
         for name in names:
-            statement = self.files.sql(name)
+            statement = self.files.sql(name, **values)
             self.tables.execute_sql(statement)
             if statement.startswith("CREATE TEMPORARY TABLE"):
                 self.table_definitions.append(statement)

@@ -276,6 +276,9 @@ class Kafka(_Section):
     topic: Annotated[
         str, _full(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}", "is not 1 to 200 of A-Z a-z 0-9 . _ -; rename the topic")
     ] = Field("orders", description="Topic of the orders, unless a command names another.")
+    supply_topic: Annotated[
+        str, _full(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}", "is not 1 to 200 of A-Z a-z 0-9 . _ -; rename the topic")
+    ] = Field("orders-backfill", description="Topic of the orders that shops send afterwards, for backfills.")
     partitions: Annotated[int, Unit("partitions")] = Field(
         3, ge=1, le=1000, description="Partitions of a topic that is made here; one that is there keeps its own."
     )

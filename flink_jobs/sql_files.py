@@ -81,7 +81,7 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        self._values = {**rules, **places, "keys_remembered": self._keys_remembered(settings)}
+        self._values = {"log": "", **rules, **places, "keys_remembered": self._keys_remembered(settings)}
         self._read: dict[str, str] = {}
 
     def _keys_remembered(self, settings: Settings) -> str:
@@ -105,14 +105,14 @@ class SqlFiles:
         """Give further values; they are no part of the logic."""
         self._values |= values
 
-    def sql(self, name: str) -> str:
-        """The statement of `sql/<name>.sql`, comments stripped and filled.
+    def sql(self, name: str, **values: str) -> str:
+        """The statement of `sql/<name>.sql`, comments stripped and filled; `values`: others than those of the run.
 
         Raises `UserError` for a file that does not exist or names a value that nobody gave.
         """
-        return self._filled(SQL / f"{name}.sql", ())
+        return self._filled(SQL / f"{name}.sql", (), values)
 
-    def _filled(self, file: Path, inside: tuple[str, ...]) -> str:
+    def _filled(self, file: Path, inside: tuple[str, ...], given: Mapping[str, str]) -> str:
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError as missing:
@@ -120,11 +120,11 @@ class SqlFiles:
         if file.parent.name != CLIENT:  # a script only puts together what the logic consists of
             self._read[file.stem] = text
         text = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE).strip()
-        values = dict(self._values)
+        values = {**self._values, **given}
         # `$` also occurs in JSON paths and patterns; only ${name} is a placeholder.
         for name in set(re.findall(r"\$\{([a-z_]+)\}", text)) - values.keys():
             if name in inside or not (SQL / "fragments" / f"{name}.sql").exists():
                 raise UserError(f"{file.relative_to(ROOT)} names ${{{name}}}, which has no value")
-            values[name] = self._filled(SQL / "fragments" / f"{name}.sql", (*inside, name))
+            values[name] = self._filled(SQL / "fragments" / f"{name}.sql", (*inside, name), given)
         text = re.sub(r"\$\{([a-z_]+)\}", lambda match: values[match[1]], text)
-        return re.sub(r"^\\i ([a-z_/]+)", lambda match: self.sql(match[1]), text, flags=re.MULTILINE)
+        return re.sub(r"^\\i ([a-z_/]+)", lambda match: self.sql(match[1], **given), text, flags=re.MULTILINE)

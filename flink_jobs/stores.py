@@ -44,6 +44,7 @@ from flink_jobs.settings import VERSIONS_KEPT, Settings
 ALL = "ALL"
 FAMILIES = {"streaming": "s", "batch": "b"}
 DATASETS = ("daily_sales", "rejected")
+ADMISSIONS = "admissions"
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
 

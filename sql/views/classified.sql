@@ -3,7 +3,7 @@
 -- verdict: malformed, heartbeat, invalid, future, late or timely, the first rule that fits (the order contract in
 -- README.md). `timely` is divided into accepted and duplicate by
 -- copies_by_key, `late` into late and late_copy by late_orders.
-CREATE TEMPORARY VIEW classified AS
+CREATE TEMPORARY VIEW ${log}classified AS
 SELECT f, event_time, window_start, window_end, window_time,
        CASE
          WHEN f.malformed IS NOT NULL THEN 'malformed'
@@ -13,4 +13,4 @@ SELECT f, event_time, window_start, window_end, window_time,
          WHEN TO_TIMESTAMP_LTZ(f.order_time, 3) < f.ingest_ltz - ${lateness} THEN 'late'
          ELSE 'timely'
        END AS verdict
-FROM minute_records
+FROM ${log}minute_records

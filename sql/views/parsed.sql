@@ -1,11 +1,12 @@
 -- What does each record say? One row per record: its event time, and the record with its fields.
 --
+-- log: empty for the order log, `supply_` for the supply of a backfill, whose records are read by the same rules.
 -- Two ways in, one answer: a record in the canonical spelling is split at its quotes; any other spelling is read by the
 -- JSON functions, field by field (slow, and rare). A field is NULL where it is not as the contract has it; regions are
 -- looked for in one string or pattern, because the planner takes minutes to simplify an IN list of 340 codes. malformed:
 -- NULL, or why (empty, encoding, json). A field taken WITH WRAPPER keeps its quotes, so that "12" is not taken for 12.
 -- All fields stand in one ROW, so that every use of this view is the same plan to the planner, which then parses once.
-CREATE TEMPORARY VIEW parsed AS
+CREATE TEMPORARY VIEW ${log}parsed AS
 SELECT event_time,
        CAST(
          CASE
@@ -38,4 +39,4 @@ SELECT event_time,
                     REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.amount' WITH WRAPPER), '^\["(-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?)"\]$', 1))
          END
          AS ${fields_type}) AS f
-FROM orders
+FROM ${log}orders

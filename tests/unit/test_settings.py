@@ -491,7 +491,7 @@ def test_every_number_is_bounded_on_both_sides() -> None:
 def test_what_is_called_fixed_is_what_the_sql_and_the_tables_say() -> None:
     minute, hour, versions, retention = FIXED
     assert minute.value == 60_000
-    assert "TUMBLE(TABLE parsed, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)" in sql("views/minute_records.sql")
+    assert "TUMBLE(TABLE ${log}parsed, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)" in sql("views/minute_records.sql")
     assert hour.value == 3_600_000
     assert "INTERVAL '1' HOUR, INTERVAL '1' DAY)" in sql("bind/streaming/day_windows.sql")
     assert stores.TABLES["daily_sales"] == {"s": versions.value, "b": versions.value}

@@ -16,7 +16,7 @@ from flink_jobs.sql_files import ORDER_VIEWS, SQL, SqlFiles
 def prepared(mode: str) -> job.Prepared:
     settings = Settings.load(DEFAULT_FILE)
     named = set(re.findall(r"\$\{([a-z_]+)\}", "".join(file.read_text() for file in SQL.rglob("*.sql"))))
-    given = {name: name for name in named if not (SQL / "fragments" / f"{name}.sql").exists()}
+    given = {name: name for name in named - {"log"} if not (SQL / "fragments" / f"{name}.sql").exists()}
     run = runs.Run(run_id="r", job="j", mode=mode, logic="")
     return job.Prepared(SqlFiles(settings, mode, given, {}), {"table.local-time-zone": "it's here"}, run)
 

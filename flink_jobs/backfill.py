@@ -1,0 +1,218 @@
+"""What were the sales of days that have passed, with the orders that came too late to count?
+
+Reads the order log (Kafka) on behind its days, and the supply: the topic `orders-backfill`, where shops send orders
+afterwards. Takes in (`admitted`) each order of its days that the log did not count: late in the log, or in the supply;
+of each key the first, and none that counts already. Writes, under one run id: HBase `daily_sales` and `verdicts` with a
+marker; HDFS `daily_sales`, `rejected` and `admissions` (Parquet); Redis: the minutes of its days. Readers see nothing
+of it until it is published (flink_jobs/backfill_commands.py).
+
+Batch only, on the batch cluster, with a consumer group of its own; the same queries as the daily report, over
+`counted` (accepted and admitted orders). What it reads is fixed by offsets when it is registered: a second attempt
+under the same id comes to the same rows, and replaces those of the first.
+
+    flink run -pym flink_jobs.backfill -pyfs dist/udfs.zip -- --from 2025-11-11 --to 2025-11-11
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+import click
+from pyflink.table import StatementSet
+
+from flink_jobs import checks, daily_report, job, lease, order_log, runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import Span, open_log
+from flink_jobs.session import Session, start
+from flink_jobs.settings import Settings
+
+SINKS = (*daily_report.SINKS, "put_final_minute")
+QUERIES = (*daily_report.QUERIES, "minutes_counted", "admissions_kept")
+DATASETS = (*stores.DATASETS, stores.ADMISSIONS)
+SUPPLY = "supply_"  # begins the names of the supply's tables
+
+
+def build(session: Session) -> StatementSet:
+    """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job."""
+    session.run("views/supply_orders")
+    session.run("views/parsed", "views/minute_records", "views/classified", log=SUPPLY)
+    session.run(
+        "views/admissible", "views/admissions", "views/admitted", "views/counted", "views/verdicts_and_admitted"
+    )
+    session.run("bind/backfill/day_windows", "bind/backfill/day_windows_of_verdicts")
+    for name in QUERIES:
+        session.view(name)
+    session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/redis/dashboard_sink")
+    session.run("bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files", "bind/hdfs/admissions_files")
+    return session.inserts(
+        (
+            "bind/hbase/mark_versions",
+            "bind/hdfs/write_daily_sales",
+            "bind/hdfs/write_rejected",
+            "bind/hdfs/write_admissions",
+            "bind/redis/write_counted",
+        )
+    )
+
+
+def days_of(run: runs.Run) -> list[dt.date]:
+    """The business days of a backfill's run."""
+    first, last = dt.date.fromisoformat(run.from_day), dt.date.fromisoformat(run.to_day)
+    return [first + dt.timedelta(n) for n in range((last - first).days + 1)]
+
+
+def values(settings: Settings, request: job.Request, supply: Mapping[int, Span], taken: runs.Taken) -> dict[str, str]:
+    """What `${name}` stands for in the SQL of a backfill alone."""
+    assert request.from_day is not None and request.to_day is not None
+    left_out = ", ".join(f"'{name}'" for name in taken.left_out) or "CAST(NULL AS STRING)"
+    return {
+        "supply_topic": settings.kafka.supply_topic,
+        "supply_start_offsets": job.offsets_text({partition: span.start for partition, span in supply.items()}),
+        "supply_end_offsets": job.offsets_text({partition: span.end for partition, span in supply.items()}),
+        "left_out": left_out,
+        "late_taken": "TRUE" if taken.late else "FALSE",
+        "from_ms": str(settings.time.day_start(request.from_day)),
+        "to_ms": str(settings.time.day_end(request.to_day)),
+    }
+
+
+def refuse_unseen(settings: Settings, topic: str, first: dt.date, last: dt.date) -> None:
+    """Raise `UserError` for days of which the log can hold no order: before its first record, or after its last."""
+    newest = max((at for at in order_log.topic_max_ingest(settings, topic).values() if at is not None), default=None)
+    with open_log(settings, topic) as log:
+        oldest = log.first_ingest({})
+    if newest is None or oldest is None:
+        raise UserError(f"topic {topic} is empty; there is no day to count again")
+    begin, end = settings.time.day_of(oldest), settings.time.day_of(newest)
+    if last > end:
+        raise UserError(f"{last} lies in the future: topic {topic} reaches {end}; choose days that have begun")
+    if first < begin:
+        raise UserError(f"{first} was never seen: topic {topic} begins on {begin}; choose days that it holds")
+
+
+def supply_spans(settings: Settings) -> dict[int, Span]:
+    """All that the supply holds now: partition -> offsets. Makes the topic if it is missing."""
+    order_log.create_topic_if_missing(settings, settings.kafka.supply_topic, settings.kafka.partitions)
+    with open_log(settings, settings.kafka.supply_topic) as log:
+        return log.reach()
+
+
+def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
+    """Hold what a run wrote against itself. Raises `UserError` if a store holds other rows than the marker counted, if
+    HBase, HDFS and Redis differ, or if cities do not add up.
+    """
+    client = stores.redis(settings)
+    with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
+        for day in map(str, days_of(run)):
+            version = settings.time.day_end(dt.date.fromisoformat(day))
+            marker = runs.markers(connection, day, run.run_id).get(version)
+            rows = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
+            by_version, doubled = stores.read_sales_files(files, settings, day, run.run_id)
+            minutes = stores.read_minutes(client, settings, run.run_id, day)
+            totals = stores.read_day_totals(client, settings, run.run_id, day)
+            wrong = {
+                "HBase has not what the marker counted": marker is None
+                or checks.marker_sums(rows) != {name: str(value) for name, value in marker.model_dump().items()},
+                "HDFS holds other rows than HBase": doubled or by_version.get(version, {}) != rows,
+                "cities do not add up": checks.totals_from_cities(rows) != checks.stored_totals(rows),
+                "the minutes in Redis do not add up to the report": checks.days_from_minutes(minutes)
+                != checks.report_as_days(rows)
+                or totals != checks.days_from_minutes(minutes),
+            }
+            for what, is_so in wrong.items():
+                if is_so:
+                    raise UserError(
+                        f"run {run.run_id}, {day}: {what}; run it again: samewater backfill run {run.run_id}"
+                    )
+
+
+def clear(settings: Settings, run_id: str) -> None:
+    """Remove what an earlier attempt of the run left in HDFS and Redis; its rows in HBase are written over."""
+    stores.clear_run(settings, DATASETS, run_id)
+    client = stores.redis(settings)
+    for key in client.scan_iter(match=f"{settings.redis.prefix}:{run_id}:*", count=1000):
+        client.unlink(key)
+
+
+@click.command()
+@click.option("--to", "to_day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
+@click.option("--late/--no-late", default=True, help="Whether late orders of the log are taken in.")
+@click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out.")
+@job.options
+def main(
+    to_day: dt.datetime,
+    late: bool,
+    left_out: tuple[str, ...],
+    conf: str | None,
+    topic: str | None,
+    run_id: str | None,
+    from_day: dt.datetime | None,
+    parallelism: int | None,
+) -> None:
+    """Count days again, with the orders that came too late."""
+    settings = Settings.load(conf)
+    if from_day is None:
+        raise UserError("a backfill needs a first day; give --from")
+    first, last = from_day.date(), to_day.date()
+    known = _known(settings, run_id)
+    topic = topic or (known.topic if known else settings.kafka.topic)
+    refuse_unseen(settings, topic, first, last)
+    taken = known.taken if known else runs.Taken(late=late, left_out=sorted(left_out))
+    with lease.held(settings, *(f"{runs.BACKFILL}|{day}" for day in _days(first, last))) as held:
+        # Looked at before the log's end is: what is closed now is complete up to there.
+        request = job.Request(runs.BACKFILL, "batch", topic, first, last, run_id, parallelism, onward=True)
+        provisional = known.provisional if known else job.is_open(settings, request)
+        if known is not None:
+            request = request.between(known.start_offsets, known.end_offsets)
+        supply = _spans(known.supply_offsets) if known else supply_spans(settings)
+        # Never published by the sink: a person looks at the difference first.
+        prepared = job.prepare(settings, request, job.BATCH, "HOUR", provisional=True)
+        prepared.files.also(**values(settings, request, supply, taken))
+        session = start(prepared, SINKS)
+        session.run("bind/supply_kafka")
+        statements = build(session)
+        with stores.hbase(settings) as connection:
+            base = known.base if known else runs.shown(connection, runs.REPORT, map(str, _days(first, last)))
+        run = prepared.run.model_copy(
+            update={
+                "base": base,
+                "taken": taken,
+                "supply_offsets": {str(partition): list(span) for partition, span in supply.items()},
+                "provisional": provisional,
+            }
+        )
+        run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))
+        with job.attempt(settings, run.run_id, run.mode) as started:
+            clear(settings, run.run_id)
+            result = statements.execute()
+            started(str(result.get_job_client().get_job_id()))
+            click.echo(f"run {run.run_id}")
+            result.wait()
+            daily_report.mark_empty_days(settings, run, first, last, provisional=True)
+            refuse_unless_whole(settings, run)
+            if held.lost:
+                raise UserError(f"another backfill works on these days too: run {run.run_id} was not seen alive")
+            job.note(settings, run.run_id, "provisional" if provisional else "finished")
+    if provisional:
+        click.echo(f"note: {last} is not closed yet: run {run.run_id} shows what would be, and cannot be published")
+
+
+def _known(settings: Settings, run_id: str | None) -> runs.Run | None:
+    if run_id is None:
+        return None
+    with stores.hbase(settings) as connection:
+        stores.ensure_tables(connection)
+        return runs.find(connection, run_id)
+
+
+def _days(first: dt.date, last: dt.date) -> Iterable[dt.date]:
+    return [first + dt.timedelta(n) for n in range((last - first).days + 1)]
+
+
+def _spans(offsets: Mapping[str, list[int]]) -> dict[int, Span]:
+    return {int(partition): Span(*ends) for partition, ends in offsets.items()}
+
+
+if __name__ == "__main__":
+    job.main(main)
