@@ -56,12 +56,6 @@ def build(session: Session) -> StatementSet:
     )
 
 
-def days_of(run: runs.Run) -> list[dt.date]:
-    """The business days of a backfill's run."""
-    first, last = dt.date.fromisoformat(run.from_day), dt.date.fromisoformat(run.to_day)
-    return [first + dt.timedelta(n) for n in range((last - first).days + 1)]
-
-
 def values(settings: Settings, request: job.Request, supply: Mapping[int, Span], taken: runs.Taken) -> dict[str, str]:
     """What `${name}` stands for in the SQL of a backfill alone."""
     assert request.from_day is not None and request.to_day is not None
@@ -104,7 +98,7 @@ def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
     """
     client = stores.redis(settings)
     with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
-        for day in map(str, days_of(run)):
+        for day in run.days:
             version = settings.time.day_end(dt.date.fromisoformat(day))
             marker = runs.markers(connection, day, run.run_id).get(version)
             rows = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
@@ -156,6 +150,8 @@ def main(
         raise UserError("a backfill needs a first day; give --from")
     first, last = from_day.date(), to_day.date()
     known = _known(settings, run_id)
+    if known is not None:
+        _refuse_shown(settings, known)
     topic = topic or (known.topic if known else settings.kafka.topic)
     refuse_unseen(settings, topic, first, last)
     taken = known.taken if known else runs.Taken(late=late, left_out=sorted(left_out))
@@ -204,6 +200,17 @@ def _known(settings: Settings, run_id: str | None) -> runs.Run | None:
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
         return runs.find(connection, run_id)
+
+
+def _refuse_shown(settings: Settings, run: runs.Run) -> None:
+    with stores.hbase(settings) as connection:
+        shown = runs.shown(connection, runs.REPORT, run.days)
+    mine = [day for day, run_id in shown.items() if run_id == run.run_id]
+    if mine:
+        raise UserError(
+            f"run {run.run_id} is published, {', '.join(mine)} shows it; begin a new backfill, or take it back first: "
+            f"samewater backfill undo {run.run_id}"
+        )
 
 
 def _days(first: dt.date, last: dt.date) -> Iterable[dt.date]:

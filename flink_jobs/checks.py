@@ -222,14 +222,15 @@ def marker_sums(sales: Table) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class StoredDay:
-    """What the stores hold of one `daily_report` run's day.
+    """What the stores hold of one run's day of the report.
 
-    `sales`, `files`: version (epoch ms) -> table, from HBase (every marked version) and from HDFS (all that is there).
-    `markers`: version -> rows, orders, amount. `final`: the version at the end of the day.
+    `name`: what the run is called in the checks: `streaming`, `batch` or `backfill`. `sales`, `files`: version (epoch
+    ms) -> table, from HBase (every marked version) and from HDFS (all that is there). `markers`: version -> rows,
+    orders, amount. `final`: the version at the end of the day.
     """
 
     run_id: str
-    mode: str
+    name: str
     final: int
     markers: Mapping[int, Mapping[str, str]]
     sales: Mapping[int, Table]
@@ -246,7 +247,7 @@ class StoredDay:
 
     def versions_due(self) -> list[int]:
         """The versions that a closed day has: each hour in streaming, the day's end in batch."""
-        hours = range(23, -1, -1) if self.mode == "streaming" else range(1)
+        hours = range(23, -1, -1) if self.name == "streaming" else range(1)
         return [self.final - hour * HOUR_MS for hour in hours]
 
 
@@ -259,7 +260,7 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
     def presence(versions: Iterable[int]) -> Table:
         return {time_name(version): {"marker": "present"} for version in versions}
 
-    mode = stored.mode
+    name_of_run = stored.name
     due, held = presence(stored.versions_due()), presence(stored.markers)
     written = {time_name(v): dict(marker) for v, marker in stored.markers.items()}
     sums = {time_name(v): marker_sums(stored.sales.get(v, {})) for v in stored.markers}
@@ -270,12 +271,12 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
     versions = by_version(stored.sales), by_version(stored.files)
 
     def against(name: str, left: tuple[str, Table], right: tuple[str, Table], doubled: Iterable[Doubled] = ()) -> Check:
-        return compare(day, f"{mode}: {name}", left, right, (stored.run_id,), doubled)
+        return compare(day, f"{name_of_run}: {name}", left, right, (stored.run_id,), doubled)
 
     return [
         against("verdicts", ("log", verdict_table(truth)), ("HBase", verdicts)),
         compare_number(
-            day, f"{mode}: sum of verdicts", ("log", str(truth.records)), ("HBase", counted), (stored.run_id,)
+            day, f"{name_of_run}: sum of verdicts", ("log", str(truth.records)), ("HBase", counted), (stored.run_id,)
         ),
         against("report", ("log", truth_sales), ("HBase", day_sales)),
         against("report files", ("log", truth_sales), ("HDFS", day_files), stored.doubled),
@@ -301,18 +302,34 @@ def check_modes(day: str, streaming: StoredDay, batch: StoredDay) -> list[Check]
     ]
 
 
-def check_dashboard(day: str, truth: oracle.Day, run_id: str, minutes: Table, days: Table) -> list[Check]:
-    """The dashboard's minutes are final and those of the log, and its days are the sums of its minutes."""
+def check_dashboard(
+    day: str, truth: oracle.Day, run_id: str, minutes: Table, days: Table, name: str = "dashboard"
+) -> list[Check]:
+    """The minutes of the dashboard (or of a backfill, so named) are final and those of the log, and its days are the
+    sums of its minutes.
+    """
     return [
-        compare(day, "dashboard: minutes", ("log", minute_table(truth)), ("Redis", minutes), (run_id,)),
-        compare(day, "dashboard: days", ("minutes", days_from_minutes(minutes)), ("Redis", days), (run_id,)),
+        compare(day, f"{name}: minutes", ("log", minute_table(truth)), ("Redis", minutes), (run_id,)),
+        compare(day, f"{name}: days", ("minutes", days_from_minutes(minutes)), ("Redis", days), (run_id,)),
     ]
+
+
+def admission_table(admissions: Iterable[oracle.Admission]) -> Table:
+    """`{day} {origin} {partition}|{offset}` -> verdict, reason, ingest_time of what a backfill looked at."""
+    return {
+        f"{a.day} {a.origin} {a.partition:05}|{a.offset}": {
+            "verdict": a.verdict,
+            "reason": a.reason,
+            "ingest_time": str(a.ingest_time),
+        }
+        for a in admissions
+    }
 
 
 def check_minutes_against_report(day: str, run_id: str, minutes: Table, stored: StoredDay) -> Check:
     """The dashboard's minutes sum to the report, in each province and the country."""
     sums, report = days_from_minutes(minutes), report_as_days(stored.day_sales)
-    return compare(day, f"dashboard = {stored.mode}", ("minutes", sums), ("HBase", report), (run_id, stored.run_id))
+    return compare(day, f"dashboard = {stored.name}", ("minutes", sums), ("HBase", report), (run_id, stored.run_id))
 
 
 def check_published(day: str, said: Mapping[str, str], held: Mapping[str, str]) -> Check:

@@ -12,17 +12,21 @@ import click
 from click import shell_completion
 
 from flink_jobs import (
+    backfill_commands,
     config,
     datagen,
     demo,
+    difference,
     full_commands,
     health,
+    late,
     order_import,
     readers,
     rebuild,
     reconcile,
     recovery,
     sql_client,
+    supply,
 )
 from flink_jobs.errors import UserError
 from flink_jobs.progress import working
@@ -117,6 +121,7 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Settings": [config.config],
     "Orders into the log": [datagen.generate, order_import.import_orders],
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
+    "The past": [late.late, supply.supply, backfill_commands.backfill, difference.diff],
     "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
     "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish, serve],
     "Trust": [reconcile.reconcile, health.health],

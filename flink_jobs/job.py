@@ -256,9 +256,10 @@ def _release(settings: Settings, run_id: str, claim: str) -> None:
 
 
 def note(settings: Settings, run_id: str, state: str, flink_job_id: str | None = None) -> None:
-    """Write what became of a run."""
+    """Write what became of a run, and when, if it has ended."""
+    ended_at = None if state == "running" else runs.now_iso(settings)
     with stores.hbase(settings) as connection:
-        runs.set_state(connection, run_id, state, flink_job_id)
+        runs.set_state(connection, run_id, state, flink_job_id, ended_at=ended_at)
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,13 +19,14 @@ from typing import NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flink_jobs.errors import UserError
-from flink_jobs.order_log import topic_max_ingest
+from flink_jobs.order_log import topic_max_ingest, topics
 from flink_jobs.settings import Settings
 
 WAIT_S = 10.0  # a broker that has not answered by then is reported as down
 STALL_S = 30  # the longest wait for further records of a range that is known to be there
 SLACK_MS = 3_600_000
 """How far out of place a record may stand and still be found; 120 times the clock skew that streaming allows for."""
+FOREVER = 2**62  # epoch ms, after any ingest time
 _BATCH = 10_000
 SUPPLY_HEADER = "supply"
 """Name of the record header that says with which file a record of the supply was sent."""
@@ -138,7 +139,15 @@ class LogReader:
             if from_ms <= record.ingest_time < to_ms:
                 yield record
 
-    def read_supply(self, spans: Mapping[int, Span]) -> Iterator[Sent]:
+    def read_until(self, from_ms: int, ends: Mapping[int, int]) -> Iterator[LogRecord]:
+        """Every record with ingest time from `from_ms` on, before these offsets (partition -> offset, exclusive)."""
+        spans = self.spans(from_ms, FOREVER)
+        upto = {p: Span(span.start, min(span.end, ends.get(p, 0))) for p, span in spans.items()}
+        for record in self._records_of({p: span for p, span in upto.items() if span.start < span.end}):
+            if from_ms <= record.ingest_time:
+                yield record
+
+    def read_sent(self, spans: Mapping[int, Span]) -> Iterator[Sent]:
         """Every record between these offsets, with the name of its supply."""
         for message in self._messages_of({p: span for p, span in spans.items() if span.start < span.end}):
             name = dict(message.headers() or ()).get(SUPPLY_HEADER) or b""
@@ -223,10 +232,10 @@ def open_log(settings: Settings, topic: str) -> Iterator[LogReader]:
         logger=_quiet,
     )
     try:
-        topics = consumer.list_topics(timeout=WAIT_S).topics
-        if topic not in topics:
+        known = consumer.list_topics(timeout=WAIT_S).topics
+        if topic not in known:
             raise UserError(f"topic {topic} does not exist at {bootstrap}; name another with --topic")
-        yield LogReader(consumer, bootstrap, topic, sorted(topics[topic].partitions))
+        yield LogReader(consumer, bootstrap, topic, sorted(known[topic].partitions))
     except KafkaException as failed:
         error = failed.args[0]
         if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
@@ -236,3 +245,10 @@ def open_log(settings: Settings, topic: str) -> Iterator[LogReader]:
         raise UserError(f"Kafka at {bootstrap} refused to read topic {topic}: {error.str()}; see its log") from failed
     finally:
         consumer.close()
+
+
+def read_supply(settings: Settings, spans: Mapping[int, Span] | None = None) -> Iterator[Sent]:
+    """The records of the supply, all or between these offsets; none if there is no such topic yet."""
+    if settings.kafka.supply_topic in topics(settings):
+        with open_log(settings, settings.kafka.supply_topic) as log:
+            yield from log.read_sent(log.reach() if spans is None else spans)

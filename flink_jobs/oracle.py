@@ -96,7 +96,7 @@ class Judged(NamedTuple):
     """One record of the log with its verdict. `reason` is empty where the verdict says it all.
 
     `event_time` is a valid order time that is neither late nor too far ahead, whatever else is wrong with the record,
-    and the ingest time of any other.
+    and the ingest time of any other. `md5`: of the value of a late record, which a backfill may have to put in order.
     """
 
     partition: int
@@ -106,6 +106,7 @@ class Judged(NamedTuple):
     verdict: str
     reason: str
     order: Order | None
+    md5: bytes = b""
 
 
 Record = tuple[int, int, int, bytes | None]
@@ -238,7 +239,7 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
     name one of them.
     """
     first: dict[tuple[str, int], tuple[int, bytes, int, int, Order]] = {}
-    late: list[tuple[int, int, int, Order]] = []
+    late: list[tuple[int, int, int, Order, bytes]] = []
     for partition, offset, ingest, value in records:
         order = parse(value, rules.regions)
         if isinstance(order, Verdict):
@@ -249,18 +250,18 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
         elif order.order_time > ingest + rules.future_ms:
             yield Judged(partition, offset, ingest, ingest, "future", "", order)
         elif order.order_time < ingest - rules.lateness_ms:
-            late.append((partition, offset, ingest, order))
+            late.append((partition, offset, ingest, order, _digest(value)))
         else:
             key = (order.order_id, order.order_time)
-            copy = (ingest, md5(value or b"", usedforsecurity=False).digest(), partition, offset, order)
+            copy = (ingest, _digest(value), partition, offset, order)
             winner = first.setdefault(key, copy)
             if winner is not copy:
                 first[key], loser = (copy, winner) if copy < winner else (winner, copy)
                 yield _judged_timely(loser, "duplicate")
-    for partition, offset, ingest, order in late:
+    for partition, offset, ingest, order, digest in late:
         remembered = order.order_time >= ingest - rules.late_copy_horizon_ms
         known = remembered and (order.order_id, order.order_time) in first
-        yield Judged(partition, offset, ingest, ingest, "late_copy" if known else "late", "", order)
+        yield Judged(partition, offset, ingest, ingest, "late_copy" if known else "late", "", order, digest)
     for copy in first.values():
         yield _judged_timely(copy, "accepted")
 
@@ -268,6 +269,93 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
 def _judged_timely(copy: tuple[int, bytes, int, int, Order], verdict: str) -> Judged:
     ingest, _, partition, offset, order = copy
     return Judged(partition, offset, ingest, order.order_time, verdict, "", order)
+
+
+Supplied = tuple[Record, str]
+"""A record of the supply, and the name of the file that it was sent with."""
+
+
+class Admission(NamedTuple):
+    """What became of a record that a backfill looked at.
+
+    `origin`: `log` or `supply`. `verdict`: `admitted`, `duplicate` or `late_copy`; of a record of the supply that is no
+    order which could count, `malformed`, `invalid` or `future`, with its reason. `day`: the business day of the order,
+    or of the ingest time where there is none that could count.
+    """
+
+    origin: str
+    partition: int
+    offset: int
+    ingest_time: int
+    verdict: str
+    reason: str
+    day: str
+    order: Order | None
+
+
+def admit(
+    judged: Iterable[Judged],
+    supply: Iterable[Supplied],
+    rules: Rules,
+    days: tuple[str, str],
+    late: bool,
+    without: set[str],
+) -> list[Admission]:
+    """What a backfill of the days (first and last, both included) takes in, beside what counts already.
+
+    `judged`: all verdicts of the log. `late`: whether its late orders are taken in. `without`: names of supplies that
+    are left out. An order that the log accepted is never taken in again, however late its copy; of several copies the
+    first by (ingest time, md5 of the value) is, as among timely ones.
+    """
+    start, end = rules.day_start(days[0]), rules.day_start(days[1]) + DAY_MS
+    accepted: set[tuple[str, int]] = set()
+    found: list[Admission] = []
+    candidates: list[tuple[int, bytes, str, int, int, Order]] = []
+    for record in judged:
+        order = record.order
+        if order is None or not start <= order.order_time < end:
+            continue
+        if record.verdict == "accepted":
+            accepted.add((order.order_id, order.order_time))
+        elif record.verdict in ("late", "late_copy") and late:
+            candidates.append((record.ingest_time, record.md5, "log", record.partition, record.offset, order))
+    for (partition, offset, ingest, value), name in supply:
+        if name in without:
+            continue
+        order_or_not = parse(value, rules.regions)
+        if isinstance(order_or_not, Verdict):
+            verdict, reason = order_or_not.verdict, order_or_not.reason
+            if verdict != "heartbeat":
+                day = rules.day_of(ingest)
+                found.append(Admission("supply", partition, offset, ingest, verdict, reason, day, None))
+        elif order_or_not.order_time > ingest + rules.future_ms:
+            day = rules.day_of(ingest)
+            found.append(Admission("supply", partition, offset, ingest, "future", "", day, order_or_not))
+        elif start <= order_or_not.order_time < end:
+            candidates.append((ingest, _digest(value), "supply", partition, offset, order_or_not))
+    taken: set[tuple[str, int]] = set()
+    for ingest, _, origin, partition, offset, order in sorted(candidates, key=lambda copy: copy[:5]):
+        key = (order.order_id, order.order_time)
+        verdict = "late_copy" if key in accepted else "duplicate" if key in taken else "admitted"
+        taken.add(key)
+        day = rules.day_of(order.order_time)
+        found.append(Admission(origin, partition, offset, ingest, verdict, "", day, order))
+    return found
+
+
+def as_judged(admissions: Iterable[Admission]) -> Iterator[Judged]:
+    """The admitted orders as records that count on the day of their order time, for `totals`.
+
+    A record of the supply stands in partition -1 less its own, so that no two records share a place.
+    """
+    for one in admissions:
+        if one.verdict == "admitted" and one.order is not None:
+            partition = one.partition if one.origin == "log" else -1 - one.partition
+            yield Judged(partition, one.offset, one.ingest_time, one.order.order_time, "admitted", "", one.order)
+
+
+def _digest(value: bytes | None) -> bytes:
+    return md5(value or b"", usedforsecurity=False).digest()
 
 
 @dataclass
@@ -314,7 +402,7 @@ class Rejected(NamedTuple):
 
 @dataclass
 class Day:
-    """All that the log says about one business day.
+    """All that the log says about one business day, and what a backfill takes in beside it.
 
     sales: (province, city) -> Sales, with `ALL` for the totals of a province and of the country.
     minutes: (HH:MM, province or `ALL`) -> [orders, cents].
@@ -347,7 +435,7 @@ def totals(judged: Iterable[Judged], rules: Rules, first_day: str, last_day: str
         day.verdicts[record.partition, record.verdict].add(record.offset)
         day.reasons[record.verdict, record.reason] += 1
         order = record.order
-        if record.verdict == "accepted" and order is not None:
+        if record.verdict in ("accepted", "admitted") and order is not None:
             day.sales[order.province, order.city].add(1, order.cents, (order.user_id,))
             minute = day.minutes[f"{millis // 3_600_000:02}:{millis // MINUTE_MS % 60:02}", order.province]
             minute[0] += 1

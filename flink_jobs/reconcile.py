@@ -2,9 +2,10 @@
 
 Reads the order log with a consumer and a strict parser of its own (flink_jobs/oracle.py), and for each day what HBase,
 HDFS and Redis hold of the runs: by default the newest registered streaming and batch runs of `daily_report` that have
-the day's last version, and the dashboard's current generation; and the late records that Flink itself counted as
-dropped. Prints each identity with both sides, their digests and the rows that differ. Writes the outcome of each day
-beside what is published of it (`p:reconciled`), and nothing else.
+the day's last version, the dashboard's current generation, and the backfill that is published, if one is (against the
+log with what it took in); and the late records that Flink itself counted as dropped. Prints each identity with both
+sides, their digests and the rows that differ. Writes the outcome of each day beside what is published of it
+(`p:reconciled`), and nothing else.
 
 Exit code 0: all equal. 1: a difference, something missing, a day that is still open, or nothing to compare. 2: a
 mistake of the user or a server that is down.
@@ -34,7 +35,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs import oracle, regions, runs, stores
+from flink_jobs import oracle, runs, stores
 from flink_jobs.checks import (
     ABSENT,
     DIFFERENT,
@@ -61,11 +62,12 @@ from flink_jobs.checks import (
 )
 from flink_jobs.console import format_option, parse_days, people, readable
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import open_log, reached
+from flink_jobs.log_reader import reached
 from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, digest, yuan
+from flink_jobs.truth import Backfilled, read_backfilled, read_truth, rules_of
 
 ROWS_PRINTED = 20
 DAYS_IN_FULL = 7
@@ -82,6 +84,8 @@ class Chosen:
     streaming: str | None = None
     batch: str | None = None
     dashboard: str | None = None
+    backfill: str | None = None
+    """Beside the others, published or not."""
 
 
 class Version(NamedTuple):
@@ -129,30 +133,6 @@ class Result:
         return f"{which}: provisional: the log has not passed {', '.join(waiting)} yet; reconcile again when it has"
 
 
-# ---------------------------------------------------------------- the log
-
-
-def rules_of(settings: Settings) -> oracle.Rules:
-    """The oracle's rules from the settings."""
-    known = regions.load(settings.regions_file())
-    return oracle.Rules(
-        lateness_ms=settings.time.lateness_ms,
-        future_ms=settings.time.future_ms,
-        late_copy_horizon_ms=settings.time.late_copy_horizon_ms,
-        zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
-        regions={province: frozenset(cities) for province, cities in known.provinces.items()},
-    )
-
-
-def read_truth(
-    settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str
-) -> tuple[dict[str, oracle.Day], dict[int, int]]:
-    """What the log says about each day, and how far ingest time ran back in each partition (ms)."""
-    with open_log(settings, topic) as log:
-        records = log.read(*rules.ingest_range(first_day, last_day))
-        return oracle.totals(oracle.classify(records, rules), rules, first_day, last_day), dict(log.disorder)
-
-
 # ---------------------------------------------------------------- the stores
 
 
@@ -167,7 +147,7 @@ def read_run(
     rejected, rejected_doubled = stores.read_rejected(files, settings, day, run.run_id)
     return StoredDay(
         run_id=run.run_id,
-        mode=run.mode,
+        name=run.job if run.job == runs.BACKFILL else run.mode,
         final=final,
         markers={version: {k: str(v) for k, v in marker.model_dump().items()} for version, marker in markers.items()},
         sales={v: stores.read_sales(connection, buckets, day, run.run_id, run.family, v) for v in markers},
@@ -362,6 +342,8 @@ class _Reader:
         self.connection: happybase.Connection = open_stores.enter_context(stores.hbase(settings))
         self.files: fsspec.AbstractFileSystem = open_stores.enter_context(stores.hdfs(settings))
         self.redis: redis_client.Redis = stores.redis(settings)
+        self.rules = rules_of(settings)
+        self.backfilled: dict[str, Backfilled] = {}
         self.dropped: dict[str, Table | str] = {}
         self.versions: dict[str, dict[str, Version]] = defaultdict(dict)
 
@@ -399,6 +381,7 @@ class _Reader:
             said = ABSENT if shown is None else shown.run_id
             found.append(compare_number(day, "dashboard: shown", ("published", said), ("Redis", current or ABSENT)))
         found += self._check_published(day, truth)
+        found += self._check_backfills(day)
         found += [check_dropped(day, job, run_id, self._dropped(run_id)) for job, run_id in live.items()]
         return found, verdicts
 
@@ -428,8 +411,40 @@ class _Reader:
         if run is not None and publication.watermark is not None:
             buckets, version = self.settings.report.buckets, publication.watermark
             table = stores.read_sales(self.connection, buckets, day, run.run_id, run.family, version)
+        if run is not None and run.job == runs.BACKFILL:
+            truth = self._backfilled(run).days[day]
         seen = ("HBase", table)
         return [row, compare(day, "published: report", ("log", sales_table(truth)), seen, (publication.run_id,))]
+
+    def _check_backfills(self, day: str) -> list[Check]:
+        """The backfill that is published of the day and the one that was named: all that they wrote, in every store."""
+        shown = runs.shown(self.connection, runs.REPORT, [day])[day]
+        found: list[Check] = []
+        instead = ABSENT
+        for run_id in dict.fromkeys(filter(None, (shown, self.chosen.backfill))):
+            run = runs.find(self.connection, run_id)
+            if run is None or run.job != runs.BACKFILL or run.topic != self.topic or day not in run.days:
+                continue
+            truth = self._backfilled(run)
+            stored = read_run(self.settings, self.connection, self.files, run, day)
+            self.versions[day][run_id] = Version(stored.final, digest(stored.day_sales))
+            minutes = stores.read_minutes(self.redis, self.settings, run_id, day)
+            totals = stores.read_day_totals(self.redis, self.settings, run_id, day)
+            held, doubled = stores.read_admissions(self.files, self.settings, run_id)
+            log, of_run = ("log", truth.admissions), (run_id,)
+            found += [
+                *check_run(day, truth.days[day], stored, self.readable),
+                *check_dashboard(day, truth.days[day], run_id, minutes, totals, "backfill"),
+                compare(day, "backfill: admissions", log, ("HDFS", held), of_run, doubled),
+            ]
+            instead = run_id if run_id == shown else instead
+        pointed = stores.shown_instead(self.redis, self.settings, day) or ABSENT
+        return [*found, compare_number(day, "minutes: shown", ("published", instead), ("Redis", pointed))]
+
+    def _backfilled(self, run: runs.Run) -> Backfilled:
+        if run.run_id not in self.backfilled:
+            self.backfilled[run.run_id] = read_backfilled(self.settings, self.rules, run)
+        return self.backfilled[run.run_id]
 
     def _dropped(self, run_id: str) -> Table | str:
         if run_id not in self.dropped:
@@ -454,6 +469,8 @@ def reconcile_days(
     file is not there.
     """
     rules = rules_of(settings)
+    if chosen is not None and chosen.backfill is not None:
+        _refuse_other_than_backfill(settings, topic, chosen.backfill)
     intended = None if ledger is None else ledger_tables(read_ledger(ledger), rules)
     checks: list[Check] = []
     verdicts: dict[str, dict[str, dict[str, str]]] = {}
@@ -490,6 +507,15 @@ def reconcile_days(
     return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.versions)
 
 
+def _refuse_other_than_backfill(settings: Settings, topic: str, run_id: str) -> None:
+    with stores.hbase(settings) as connection:
+        run = runs.get(connection, run_id)
+    if (run.job, run.topic) != (runs.BACKFILL, topic):
+        raise UserError(
+            f"run {run_id} is {run.job} of topic {run.topic}, not {runs.BACKFILL} of {topic}; see `samewater runs`"
+        )
+
+
 # ---------------------------------------------------------------- command
 
 
@@ -500,6 +526,7 @@ def reconcile_days(
 @click.option("--stream", "streaming", metavar="RUN", help="Streaming run.  [default: the newest that has the day]")
 @click.option("--batch", metavar="RUN", help="Batch run.  [default: the newest that has the day]")
 @click.option("--dashboard", metavar="RUN", help="Dashboard run.  [default: the current one]")
+@click.option("--backfill", metavar="RUN", help="This backfill too, published or not.")
 @click.option(
     "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The generator's ledger, one witness more."
 )
@@ -513,6 +540,7 @@ def reconcile(
     streaming: str | None,
     batch: str | None,
     dashboard: str | None,
+    backfill: str | None,
     ledger: Path | None,
     form: str,
 ) -> None:
@@ -525,7 +553,7 @@ def reconcile(
     """
     settings: Settings = context.obj
     from_day, to_day = parse_days(first, last)
-    chosen = Chosen(streaming, batch, dashboard)
+    chosen = Chosen(streaming, batch, dashboard, backfill)
     days = (dt.date.fromisoformat(to_day) - dt.date.fromisoformat(from_day)).days + 1
     log = topic or settings.kafka.topic
     with progress_bar("reconcile", days, "days") as advance:

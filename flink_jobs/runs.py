@@ -57,9 +57,10 @@ class Run(_Row):
     """One row of `runs`. Days are `YYYY-MM-DD`, empty when open.
 
     `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `start_offsets`, `end_offsets`
-    (exclusive, batch only): partition -> offset. `submitted_at`: ISO-8601 with zone. `savepoint`: where its state lies
-    when it is stopped. Of a backfill: `supply_offsets`, partition of the supply -> start and end; `taken`; `base`,
-    day -> run that was published when it began, or empty; `provisional`, whether its last day was open then.
+    (exclusive, batch only): partition -> offset. `submitted_at`, `ended_at` (of a batch run): ISO-8601 with zone.
+    `savepoint`: where its state lies when it is stopped. Of a backfill: `supply_offsets`, partition of the supply ->
+    start and end; `taken`; `base`, day -> run that was published when it began, or empty; `provisional`, whether its
+    last day was open then.
     """
 
     run_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")
@@ -79,6 +80,7 @@ class Run(_Row):
     state: str = "submitted"
     submitted_at: str = ""
     submitted_by: str = ""
+    ended_at: str = ""
     flink_job_id: str = ""
     savepoint: str = ""
 
@@ -86,6 +88,14 @@ class Run(_Row):
     def family(self) -> str:
         """Column family of its cells in `daily_sales` and `verdicts`."""
         return stores.FAMILIES[self.mode]
+
+    @property
+    def days(self) -> list[str]:
+        """Its business days, where both ends are said; else none."""
+        if not self.from_day or not self.to_day:
+            return []
+        first, last = dt.date.fromisoformat(self.from_day), dt.date.fromisoformat(self.to_day)
+        return [str(first + dt.timedelta(n)) for n in range((last - first).days + 1)]
 
 
 class Marker(_Row):
@@ -184,9 +194,12 @@ def set_state(
     state: str,
     flink_job_id: str | None = None,
     savepoint: str | None = None,
+    ended_at: str | None = None,
 ) -> None:
     """Note what became of a run (`running`, `finished`, `failed`, `stopped`), which Flink job it is, its savepoint."""
     columns = {b"r:state": state.encode()}
+    if ended_at is not None:
+        columns[b"r:ended_at"] = ended_at.encode()
     if flink_job_id is not None:
         columns[b"r:flink_job_id"] = flink_job_id.encode()
     if savepoint is not None:

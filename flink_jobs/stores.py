@@ -366,6 +366,25 @@ def read_rejected(
     return found, [Doubled(row, times) for row, times in sorted(seen.items()) if times > 1]
 
 
+def read_admissions(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> tuple[Table, list[Doubled]]:
+    """What a backfill looked at, from HDFS: `{day} {origin} {partition}|{offset}` -> verdict, reason, ingest_time; and
+    the rows that are doubled.
+    """
+    found: Table = {}
+    seen: Counter[str] = Counter()
+    columns = ["origin", "kafka_partition", "kafka_offset", "verdict", "reason", "ingest_time"]
+    for folder in files.glob(run_folder(settings, ADMISSIONS, "*", run_id)):
+        day = posixpath.basename(posixpath.dirname(folder)).removeprefix("dt=")
+        for part in parquet_of(files, folder, columns):
+            for origin, partition, offset, verdict, reason, ingest in zip(
+                *(part[c].to_pylist() for c in columns), strict=True
+            ):
+                row = f"{day} {origin} {partition:05}|{offset}"
+                found[row] = {"verdict": verdict, "reason": reason or "", "ingest_time": str(ingest)}
+                seen[row] += 1
+    return found, [Doubled(row, times) for row, times in sorted(seen.items()) if times > 1]
+
+
 def parquet_of(files: fsspec.AbstractFileSystem, folder: str, columns: list[str]) -> Iterator[pa.Table]:
     """The finished files of a folder, these columns of them; nothing if the folder is not there."""
     try:
@@ -414,3 +433,8 @@ def current_generation(client: redis_client.Redis, settings: Settings) -> str | 
     """The run that the dashboard shows."""
     value = client.get(f"{settings.redis.prefix}:current")
     return None if value is None else str(value)
+
+
+def shown_instead(client: redis_client.Redis, settings: Settings, day: str) -> str | None:
+    """The backfill whose minutes of a day are shown in place of the current generation's; None: there is none."""
+    return cast(str | None, client.hget(f"{settings.redis.prefix}:current_days", day))

@@ -27,12 +27,13 @@ import click
 
 from flink_jobs import oracle, order_log, regions
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import SUPPLY_HEADER, Sent, Span, open_log
+from flink_jobs.log_reader import SUPPLY_HEADER, Span, read_supply
 from flink_jobs.order_import import read_orders
 from flink_jobs.order_log import Record
 from flink_jobs.order_mapping import load_mapping
 from flink_jobs.progress import progress_bar
 from flink_jobs.settings import Settings
+from flink_jobs.truth import rules_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -103,16 +104,9 @@ def read_supplies(
 ) -> dict[str, Supplied]:
     """Name -> what the topic of the supply holds of it (`spans`: between these offsets), by the oracle's parser."""
     found: dict[str, Supplied] = {}
-    for sent in read_records(settings, spans):
+    for sent in read_supply(settings, spans):
         found.setdefault(sent.supply, Supplied()).add(sent.record.value, rules)
     return found
-
-
-def read_records(settings: Settings, spans: Mapping[int, Span] | None = None) -> Iterator[Sent]:
-    """The records of the supply, all or between these offsets; none if there is no such topic yet."""
-    if settings.kafka.supply_topic in order_log.topics(settings):
-        with open_log(settings, settings.kafka.supply_topic) as log:
-            yield from log.read_supply(spans if spans is not None else log.reach())
 
 
 @click.command("supply")
@@ -132,8 +126,6 @@ def supply(settings: Settings, file: Path, name: str | None, mapping: Path | Non
 
     Example: samewater supply late-orders.jsonl && samewater backfill --from 2025-11-11 --to 2025-11-11
     """
-    from flink_jobs.reconcile import rules_of  # reconcile reads supplies itself
-
     name = name or file.name
     if not NAME.fullmatch(name):
         raise UserError(f"the name {name!r} is not 1 to 100 of A-Z a-z 0-9 . _ -; give one with --as")

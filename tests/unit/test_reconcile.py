@@ -18,6 +18,7 @@ import requests
 from fake_hbase import FakeHBase
 
 from flink_jobs import checks, oracle, reconcile, runs, stores
+from flink_jobs import truth as truth_of_log
 from flink_jobs.checks import ABSENT, DIFFERENT, MISSING, OK, OPEN, UNKNOWN, Check, Difference, StoredDay, failed
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
@@ -63,7 +64,7 @@ def stored(mode: str = "streaming") -> StoredDay:
     sales: dict[int, Table] = {MIDNIGHT + hour * HOUR: copy.deepcopy(day) if hour > 12 else {} for hour in hours}
     return StoredDay(
         run_id=f"{mode}-run",
-        mode=mode,
+        name=mode,
         final=END,
         markers={version: checks.marker_sums(table) for version, table in sales.items()},
         sales=sales,
@@ -577,7 +578,7 @@ def test_of_a_long_range_equal_days_take_a_line_each_and_others_are_shown_in_ful
 
 
 def test_the_oracle_is_given_the_rules_of_the_settings(settings: Settings) -> None:
-    rules = reconcile.rules_of(settings)
+    rules = truth_of_log.rules_of(settings)
     assert (rules.lateness_ms, rules.future_ms, rules.late_copy_horizon_ms) == (300_000, 60_000, 86_400_000)
     assert rules.day_start(DAY) == settings.time.day_start(dt.date.fromisoformat(DAY)) == MIDNIGHT
     assert "110100" in rules.regions["110000"]

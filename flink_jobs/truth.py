@@ -1,0 +1,57 @@
+"""What must the stores hold, by the order log and the supply?
+
+Reads Kafka with a consumer of its own and judges by flink_jobs/oracle.py; writes nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import NamedTuple
+
+from flink_jobs import oracle, regions, runs
+from flink_jobs.checks import admission_table
+from flink_jobs.log_reader import Span, open_log, read_supply
+from flink_jobs.settings import Settings
+from flink_jobs.stores import Table
+
+
+def rules_of(settings: Settings) -> oracle.Rules:
+    """The oracle's rules from the settings."""
+    known = regions.load(settings.regions_file())
+    return oracle.Rules(
+        lateness_ms=settings.time.lateness_ms,
+        future_ms=settings.time.future_ms,
+        late_copy_horizon_ms=settings.time.late_copy_horizon_ms,
+        zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
+        regions={province: frozenset(cities) for province, cities in known.provinces.items()},
+    )
+
+
+def read_truth(
+    settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str
+) -> tuple[dict[str, oracle.Day], dict[int, int]]:
+    """What the log says about each day, and how far ingest time ran back in each partition (ms)."""
+    with open_log(settings, topic) as log:
+        records = log.read(*rules.ingest_range(first_day, last_day))
+        return oracle.totals(oracle.classify(records, rules), rules, first_day, last_day), dict(log.disorder)
+
+
+class Backfilled(NamedTuple):
+    """What must stand in the stores of a backfill: its days, and what it took in (as `checks.admission_table`)."""
+
+    days: dict[str, oracle.Day]
+    admissions: Table
+
+
+def read_backfilled(settings: Settings, rules: oracle.Rules, run: runs.Run) -> Backfilled:
+    """The log as far as the backfill read it, with what it was to take in."""
+    ends = {int(partition): offset for partition, offset in run.end_offsets.items()}
+    spans = {int(partition): Span(*span) for partition, span in run.supply_offsets.items()}
+    with open_log(settings, run.topic) as log:
+        start, _ = rules.ingest_range(run.from_day, run.to_day)
+        judged = list(oracle.classify(log.read_until(start, ends), rules))
+    supply = ((sent.record, sent.supply) for sent in read_supply(settings, spans))
+    days = (run.from_day, run.to_day)
+    admissions = oracle.admit(judged, supply, rules, days, run.taken.late, set(run.taken.left_out))
+    found = oracle.totals(chain(judged, oracle.as_judged(admissions)), rules, *days)
+    return Backfilled(found, admission_table(admissions))
