@@ -75,8 +75,6 @@ def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.
             run_id=run.run_id,
             mode=run.mode,
             zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
-            submitted_by=run.submitted_by,
-            offsets=dict(run.start_offsets),
             provisional=provisional,
         )
     )

@@ -124,12 +124,6 @@ def publication_of(connection: happybase.Connection, settings: Settings, run: ru
     if known.state != "finished" or known.from_day != day:
         raise UserError(f"run {run.run_id} is no finished full report of {day}; see `samewater runs --job full_report`")
     report = read(connection, settings, day, run.run_id)
-    return runs.Publication(
-        run_id=run.run_id,
-        mode=run.mode,
-        who=runs.submitter(),
-        at=runs.now_iso(settings),
-        digest=stores.digest(report),
-        rows=len(report),
-        watermark=settings.time.day_end(dt.date.fromisoformat(day)),
-    )
+    version = settings.time.day_end(dt.date.fromisoformat(day))
+    told = {"digest": stores.digest(report), "rows": len(report), "watermark": version}
+    return runs.said_by(settings, run).model_copy(update=told)

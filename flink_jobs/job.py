@@ -182,11 +182,8 @@ def flink_options(
                 "redis.db": settings.redis.db,
                 "redis.prefix": settings.redis.prefix,
                 "redis.changes_kept": settings.redis.changes_kept,
-                "submitted_by": run.submitted_by,
                 "provisional": "yes" if provisional else "no",
-                "offsets": ";".join(f"{at}={offset}" for at, offset in sorted(run.start_offsets.items())),
             }.items()
-            if value != ""  # Flink's own list cannot hold it
         ),
     }
 

@@ -5,8 +5,9 @@ Reads and writes the HBase tables `runs`, `versions` (markers: read only here, t
 
 A run is one execution of one job over one range with one logic; its id is given at submission and kept over restarts.
 What readers see is decided by one row of `published` for each report and day, flipped by one atomic check-and-put on
-its whole old value: of two writers one wins and the other is told. The report of `daily_report` is published by day,
-that of `realtime_dashboard` under the day `live`; the pointer in Redis follows it by `sync`, which any reader may call.
+its whole old value: of two writers one wins and the other is told. HBase keeps the values before it: the row's history.
+The report of `daily_report` is published by day, also as a run of `backfill` counted it; that of `realtime_dashboard`
+under the day `live`; the pointer in Redis follows it by `sync`, which any reader may call.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flink_jobs import stores
 from flink_jobs.errors import UserError
-from flink_jobs.settings import Settings
+from flink_jobs.settings import VERSIONS_KEPT, Settings
 
 DASHBOARD = "realtime_dashboard"
 REPORT = "daily_report"
@@ -109,20 +110,27 @@ class Marker(_Row):
 class Publication(_Row):
     """The value of one row of `published`.
 
-    `previous`: run ids published before, newest first. `watermark`: the version (epoch ms) that `digest` and `rows`
-    describe; the digest is that of `stores.digest` over its rows and empty when the publisher could not know it.
-    `at`: ISO-8601 with zone. `offsets`: partition -> offset where the run began.
+    `job`, `logic`, `topic`: of the run. `previous`: run ids published before, newest first. `at`: ISO-8601 with zone.
+    `why`: `first`, `published`, `rollback`, `backfill` or a publisher's own words. `watermark`: the version (epoch ms)
+    that `digest` and `rows` describe; the digest is that of `stores.digest` over its rows. `offsets`, `ends`: partition
+    -> offset where the run began, and where it ended (exclusive; None in streaming). What a publisher could not know,
+    or an earlier release did not say, is empty or None.
     """
 
     run_id: str
     mode: str
+    job: str = ""
+    logic: str = ""
+    topic: str = ""
     previous: list[str] = []
     who: str = ""
     at: str = ""
+    why: str = ""
     digest: str | None = None
     rows: int | None = None
     watermark: int | None = None
     offsets: Mapping[str, int] | None = None
+    ends: Mapping[str, int] | None = None
 
 
 class Reconciled(_Row):
@@ -294,6 +302,12 @@ def published(connection: happybase.Connection, report: str, day: str) -> Public
     return _publication(report, day, _current(connection, report, day))
 
 
+def history(connection: happybase.Connection, report: str, day: str) -> list[Publication]:
+    """What readers were shown, the newest first: what is published now, and the values before it that HBase keeps."""
+    values = connection.table("published").cells(_key(report, day), _CURRENT, versions=VERSIONS_KEPT)
+    return [publication for value in values if (publication := _publication(report, day, value)) is not None]
+
+
 def shown(connection: happybase.Connection, report: str, days: Iterable[str]) -> dict[str, str]:
     """Day -> the run that readers of the report are shown, empty if nothing is published."""
     found = {day: published(connection, report, day) for day in days}
@@ -314,19 +328,20 @@ def list_published(
 def publish(
     connection: happybase.Connection, report: str, day: str, new: Publication, instead_of: str | None = None
 ) -> Publication:
-    """Make `new` what readers see; returns it with its history.
+    """Make `new` what readers see; returns it with its previous runs, and with `why` if it does not say that itself.
 
-    `instead_of`: flip only if this run is the published one. Raises `UserError`, naming the winner, if it is not, or if
-    somebody else flipped the row between our look and our check-and-put. Undo is the same flip back.
+    `instead_of`: flip only if this run is the published one; empty: only if nothing is published. Raises `UserError`,
+    naming the winner, if that is not so, or if somebody else flipped the row between our look and our check-and-put.
     """
     old_value = _current(connection, report, day)
     old = _publication(report, day, old_value)
-    if instead_of is not None and (old is None or old.run_id != instead_of):
+    if instead_of is not None and instead_of != ("" if old is None else old.run_id):
         raise UserError(
-            f"{report} of {day} shows {'nothing' if old is None else 'run ' + old.run_id}, not run {instead_of}; "
-            "look at it with `samewater published` and decide again"
+            f"{report} of {day} shows {_named(old)}, not {'run ' + instead_of if instead_of else 'nothing'}; "
+            f"look at it with `samewater published --day {day}` and decide again"
         )
-    flipped = new.model_copy(update={"previous": _history(old, new.run_id)})
+    why = new.why or ("first" if old is None else "published")
+    flipped = new.model_copy(update={"previous": _previous(old, new.run_id), "why": why})
     if not _check_and_put(connection, report, day, old_value, flipped):
         winner = published(connection, report, day)
         told = "somebody" if winner is None else f"{winner.who}, who published run {winner.run_id}"
@@ -336,32 +351,85 @@ def publish(
     return flipped
 
 
-def publish_if_absent(connection: happybase.Connection, report: str, day: str, new: Publication) -> Publication:
-    """Publish where nothing is published yet; returns what readers see now, whoever won."""
-    if _check_and_put(connection, report, day, None, new):
-        return new
-    winner = published(connection, report, day)
-    assert winner is not None  # nothing is ever deleted from this table
-    return winner
+def rollback(
+    connection: happybase.Connection,
+    settings: Settings,
+    report: str,
+    day: str,
+    instead_of: str | None = None,
+    to: str | None = None,
+) -> Publication:
+    """Let readers see again the run that they were shown before, or run `to` of the history.
+
+    The run that it takes away is what the next rollback brings back. `instead_of`: only if this run is the published
+    one. Raises `UserError` if the history has no such run, if it cannot be published any more, and as `publish` does.
+    """
+    shown_before = history(connection, report, day)
+    now = shown_before[0] if shown_before else None
+    others = [one for one in shown_before if now is not None and one.run_id != now.run_id and to in (None, one.run_id)]
+    if now is None or not others:
+        other = f"run {to} was never published before it" if to else "no other run was published before it"
+        raise UserError(
+            f"{report} of {day} shows {_named(now)}, and {other}; see `samewater published --day {day} --history`"
+        )
+    back = others[0].model_copy(update={"who": submitter(), "at": now_iso(settings)})
+    if report == REPORT:
+        back = publication_of(connection, settings, get(connection, back.run_id), day)
+    instead_of = now.run_id if instead_of is None else instead_of
+    return publish(connection, report, day, back.model_copy(update={"why": "rollback"}), instead_of)
+
+
+def report_of(run: Run) -> str:
+    """As which report a run is published: that of its job; a backfill is another run of the daily report."""
+    return REPORT if run.job == BACKFILL else run.job
+
+
+def said_by(settings: Settings, run: Run) -> Publication:
+    """What every publication of this run says, whatever it shows."""
+    return Publication(
+        run_id=run.run_id,
+        mode=run.mode,
+        job=run.job,
+        logic=run.logic,
+        topic=run.topic,
+        who=submitter(),
+        at=now_iso(settings),
+        offsets=run.start_offsets or None,
+        ends=run.end_offsets or None,
+    )
 
 
 def publication_of(connection: happybase.Connection, settings: Settings, run: Run, day: str) -> Publication:
     """What publishing this run would say: its newest version of the day, with the digest of the rows stored.
 
-    Raises `UserError` if the run has no version of this day. A dashboard's run has none at all, and no digest.
+    Raises `UserError` if the run has no version of this day, or is a backfill that is not whole. A dashboard's run has
+    no versions at all, and no digest.
     """
-    offsets = dict(run.start_offsets)
-    said = {"run_id": run.run_id, "mode": run.mode, "who": submitter(), "at": now_iso(settings), "offsets": offsets}
+    said = said_by(settings, run)
     if run.job == DASHBOARD:
-        return Publication.model_validate(said)
+        return said
+    if run.job == BACKFILL:
+        _refuse_unfinished(get(connection, run.run_id))
     versions = markers(connection, day, run.run_id)
     if not versions:
         raise UserError(f"run {run.run_id} has no version of {day}; list what there is with `samewater versions`")
     version = max(versions)
     table = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
-    return Publication.model_validate(
-        {**said, "digest": stores.digest(table), "rows": len(table), "watermark": version}
-    )
+    return said.model_copy(update={"digest": stores.digest(table), "rows": len(table), "watermark": version})
+
+
+def _refuse_unfinished(run: Run) -> None:
+    # Its provisional version is no day that could be compared with the oracle, and a half-written one none at all.
+    if run.provisional:
+        raise UserError(
+            f"run {run.run_id} is provisional: {run.to_day} was not closed when it began, so it cannot be published; "
+            "run the backfill again when the day is closed"
+        )
+    if run.state != "finished":
+        raise UserError(
+            f"run {run.run_id} is {run.state}, not finished, so it cannot be published; "
+            f"bring it to its end first: samewater backfill run {run.run_id}"
+        )
 
 
 def note_reconciled(connection: happybase.Connection, day: str, verdict: Reconciled) -> None:
@@ -386,7 +454,11 @@ def _verdict(shown: Publication, cells: Mapping[bytes, bytes]) -> Reconciled | N
     return found if same else None
 
 
-def _history(old: Publication | None, run_id: str) -> list[str]:
+def _named(publication: Publication | None) -> str:
+    return "nothing" if publication is None else f"run {publication.run_id}"
+
+
+def _previous(old: Publication | None, run_id: str) -> list[str]:
     if old is None:
         return []
     return old.previous if old.run_id == run_id else [old.run_id, *old.previous]

@@ -37,12 +37,6 @@ def _parameter(context: FunctionContext, name: str) -> str:
     return str(value)
 
 
-def _offsets(text: str) -> dict[str, int]:
-    """`0=42;1=7` -> partition -> offset: job parameters may hold neither colon nor comma."""
-    pairs = (pair.split("=") for pair in text.split(";") if pair)
-    return {partition: int(offset) for partition, offset in pairs}
-
-
 def _column(values: pd.Series | str, like: pd.Series) -> pd.Series:
     """What is the same for all rows (the planner finds out: 'ALL' of the upper levels) does not come as a Series."""
     return pd.Series(values, index=like.index) if isinstance(values, str) else values
@@ -59,9 +53,7 @@ class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
                 run_id=_parameter(function_context, "run_id"),
                 mode=_parameter(function_context, "mode"),
                 zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
-                submitted_by=_parameter(function_context, "submitted_by"),
                 provisional=_parameter(function_context, "provisional") == "yes",
-                offsets=_offsets(function_context.get_job_parameter(PREFIX + "offsets", "")),
             )
         )
 

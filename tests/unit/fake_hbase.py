@@ -20,9 +20,12 @@ class FakeTable:
     def __init__(self, name: str) -> None:
         self.name = name.encode()
         self.rows: dict[bytes, Cells] = {}
+        self.clock = 0
         self.after_read: list[Callable[[], object]] = []  # what a rival does once a row has been looked at
 
-    def put(self, row: bytes, data: dict[bytes, bytes], timestamp: int = 0) -> None:
+    def put(self, row: bytes, data: dict[bytes, bytes], timestamp: int | None = None) -> None:
+        self.clock += 1
+        timestamp = self.clock if timestamp is None else timestamp
         for column, value in data.items():
             self.rows.setdefault(row, {}).setdefault(column, {})[timestamp] = value
 
@@ -31,6 +34,10 @@ class FakeTable:
         while self.after_read:
             self.after_read.pop()()
         return found
+
+    def cells(self, row: bytes, column: bytes, versions: int) -> list[bytes]:
+        found = self.rows.get(row, {}).get(column, {})
+        return [found[at] for at in sorted(found, reverse=True)][:versions]
 
     def scan(
         self,

@@ -36,7 +36,7 @@ class BatchedHBase(FakeHBase):
         table = super().table(name)
 
         @contextmanager
-        def batch(timestamp=0):
+        def batch(timestamp=None):
             writer = type("Writer", (), {"put": lambda _, key, cells: table.put(key, cells, timestamp)})
             yield writer()
 
@@ -48,10 +48,24 @@ class BatchedHBase(FakeHBase):
 
 
 def sink(mode: str = "streaming", hbase: BatchedHBase | None = None, **options) -> tuple[HBaseSink, BatchedHBase]:
-    target = HBaseTarget("h", 1, "", 4, RUN, mode, 8 * HOUR_MS, submitted_by="me@here", offsets={"0": 7}, **options)
-    made, hbase = HBaseSink(target), hbase or BatchedHBase()
+    made, hbase = HBaseSink(HBaseTarget("h", 1, "", 4, RUN, mode, 8 * HOUR_MS, **options)), hbase or BatchedHBase()
     made._client._connection = hbase
     return made, hbase
+
+
+def register(hbase: BatchedHBase, mode: str) -> runs.Run:
+    ends = {"0": 9} if mode == "batch" else {}
+    run = runs.Run(
+        run_id=RUN,
+        job="daily_report",
+        mode=mode,
+        logic="l",
+        topic="t",
+        start_offsets={"0": 7},
+        end_offsets=ends,
+        submitted_by="me@here",
+    )
+    return runs.register(hbase, run)
 
 
 def put_rows(made: HBaseSink, version: int) -> None:
@@ -83,15 +97,24 @@ def test_readers_find_the_verdict_counts_that_the_sink_wrote():
     }
 
 
-def test_the_last_version_of_a_day_is_published_with_the_digest_that_readers_compute():
-    made, hbase = sink()
+@pytest.mark.parametrize("mode", ["streaming", "batch"])
+def test_the_last_version_of_a_day_is_published_as_the_command_would_publish_it(mode):
+    made, hbase = sink(mode)
+    run = register(hbase, mode)
     put_rows(made, END)
     made.put_markers([(END, 3, 2, Decimal("3.5"))])
     publication = runs.published(hbase, "daily_report", str(DAY))
     assert publication is not None
-    table = stores.read_sales(hbase, 4, str(DAY), RUN, "s", END)
+    table = stores.read_sales(hbase, 4, str(DAY), RUN, stores.FAMILIES[mode], END)
     assert (publication.run_id, publication.rows, publication.digest) == (RUN, 3, stores.digest(table))
     assert (publication.watermark, publication.offsets) == (END, {"0": 7})
+    assert publication.ends == ({"0": 9} if mode == "batch" else None)
+    by_command = runs.publication_of(hbase, Settings.load(DEFAULT_FILE), run, str(DAY))
+    said = publication.model_dump() | {"who": "", "at": "", "why": ""}
+    assert said == by_command.model_dump() | {"who": "", "at": ""}
+    assert (publication.who, publication.why) == ("me@here", "first")
+    written = json.loads(hbase.table("published").row(f"daily_report|{DAY}".encode(), [b"p"])[b"p:current"])
+    assert written.keys() == runs.Publication.model_fields.keys()
 
 
 def test_a_day_that_somebody_else_published_stays_theirs():

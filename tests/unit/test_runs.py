@@ -174,17 +174,112 @@ def test_of_two_writers_the_loser_is_told_who_won_and_changes_nothing(hbase: Any
 def test_a_flip_can_be_bound_to_what_was_seen_before(hbase: Any) -> None:
     with pytest.raises(UserError, match="nothing, not run a"):
         runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="a")
+    assert runs.publish(hbase, "daily_report", "2025-11-12", a_publication("b"), instead_of="").run_id == "b"
+    with pytest.raises(UserError, match="run b, not nothing"):
+        runs.publish(hbase, "daily_report", "2025-11-12", a_publication("a"), instead_of="")
     runs.publish(hbase, "daily_report", DAY, a_publication("a"))
     with pytest.raises(UserError, match="run a, not run x"):
         runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="x")
     assert runs.publish(hbase, "daily_report", DAY, a_publication("b"), instead_of="a").previous == ["a"]
 
 
-def test_publishing_if_absent_leaves_a_published_run_alone(hbase: Any) -> None:
-    assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("a")).run_id == "a"
-    assert runs.publish_if_absent(hbase, "daily_report", DAY, a_publication("b")).run_id == "a"
-    assert runs.publish_if_absent(hbase, "daily_report", "2025-11-12", a_publication("b")).run_id == "b"
-    assert [day for _, day, *_ in runs.list_published(hbase)] == [DAY, "2025-11-12"]
+def test_the_history_says_what_was_shown_by_whom_and_why_the_newest_first(hbase: Any) -> None:
+    assert runs.history(hbase, "daily_report", DAY) == []
+    runs.publish(hbase, "daily_report", DAY, a_publication("a", digest="1"))
+    runs.publish(hbase, "daily_report", DAY, a_publication("b", why="the till was closed twice"))
+    runs.publish(hbase, "daily_report", DAY, a_publication("c"))
+    found = runs.history(hbase, "daily_report", DAY)
+    assert [(one.run_id, one.why, one.who) for one in found] == [
+        ("c", "published", "owner of c"),
+        ("b", "the till was closed twice", "owner of b"),
+        ("a", "first", "owner of a"),
+    ]
+    assert found[0] == runs.published(hbase, "daily_report", DAY) and found[2].digest == "1"
+
+
+def test_what_an_earlier_release_published_is_still_read(hbase: Any) -> None:
+    old = b'{"at": "2025-11-12T01:00:00+08:00", "digest": "d", "mode": "batch", "offsets": {"0": 7}, "previous": [], '
+    old += b'"rows": 3, "run_id": "a", "watermark": 1762876800000, "who": "w"}'
+    hbase.table("published").put(b"daily_report|2025-11-11", {b"p:current": old})
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.run_id, found.rows, found.job, found.why, found.ends) == ("a", 3, "", "", None)
+
+
+# ---------------------------------------------------------------- undo
+
+
+def with_a_version(hbase: Any, run: Run) -> Run:
+    """Register a run, with a marked version of the day (no rows)."""
+    runs.register(hbase, run)
+    marker = {f"m:{END:013}".encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
+    return run
+
+
+def publish_all(hbase: Any, settings: Settings, *names: str) -> None:
+    for name in names:
+        run = with_a_version(hbase, a_run(name))
+        runs.publish(hbase, "daily_report", DAY, runs.publication_of(hbase, settings, run, DAY))
+
+
+def test_a_rollback_shows_the_run_before_and_the_next_one_goes_forward_again(hbase: Any, settings: Settings) -> None:
+    publish_all(hbase, settings, "a", "b", "c")
+    assert runs.rollback(hbase, settings, "daily_report", DAY).run_id == "b"
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None
+    assert (found.run_id, found.why, found.previous, found.who) == ("b", "rollback", ["c", "b", "a"], runs.submitter())
+    assert runs.rollback(hbase, settings, "daily_report", DAY).run_id == "c"
+    assert runs.rollback(hbase, settings, "daily_report", DAY, to="a").run_id == "a"
+
+
+def test_a_rollback_goes_to_nothing_but_the_history(hbase: Any, settings: Settings) -> None:
+    with pytest.raises(UserError, match="shows nothing"):
+        runs.rollback(hbase, settings, "daily_report", DAY)
+    publish_all(hbase, settings, "a")
+    with pytest.raises(UserError, match="no other run was published"):
+        runs.rollback(hbase, settings, "daily_report", DAY)
+    with_a_version(hbase, a_run("b"))
+    with pytest.raises(UserError, match="run b was never published"):
+        runs.rollback(hbase, settings, "daily_report", DAY, to="b")
+    found = runs.published(hbase, "daily_report", DAY)
+    assert found is not None and found.run_id == "a"
+
+
+def test_a_rollback_can_be_bound_to_what_was_seen_and_loses_to_a_rival(hbase: Any, settings: Settings) -> None:
+    publish_all(hbase, settings, "a", "b")
+    with pytest.raises(UserError, match="run b, not run x"):
+        runs.rollback(hbase, settings, "daily_report", DAY, instead_of="x")
+    with_a_version(hbase, a_run("rival"))
+    hbase.table("versions").after_read = [
+        lambda: runs.publish(hbase, "daily_report", DAY, a_publication("rival")),
+    ]
+    with pytest.raises(UserError, match="run rival, not run b"):
+        runs.rollback(hbase, settings, "daily_report", DAY)
+
+
+def test_a_rollback_to_a_run_that_was_removed_is_refused(hbase: Any, settings: Settings) -> None:
+    publish_all(hbase, settings, "a", "b")
+    del hbase.table("versions").rows[stores.marker_key(DAY, "a").encode()]
+    with pytest.raises(UserError, match="run a has no version"):
+        runs.rollback(hbase, settings, "daily_report", DAY)
+
+
+def test_a_backfill_is_published_as_the_daily_report_once_it_is_finished(hbase: Any, settings: Settings) -> None:
+    run = with_a_version(hbase, a_run("fill", job=runs.BACKFILL, end_offsets={"0": 30}))
+    assert runs.report_of(run) == runs.REPORT
+    with pytest.raises(UserError, match="is submitted, not finished"):
+        runs.publication_of(hbase, settings, run, DAY)
+    runs.set_state(hbase, run.run_id, "finished")
+    found = runs.publication_of(hbase, settings, run, DAY)
+    assert (found.job, found.logic, found.topic, found.ends) == (runs.BACKFILL, "abc", "orders", {"0": 30})
+
+
+def test_a_provisional_backfill_is_never_published(hbase: Any, settings: Settings) -> None:
+    run = with_a_version(hbase, a_run("fill", job=runs.BACKFILL, provisional=True))
+    runs.set_state(hbase, run.run_id, "provisional")
+    with pytest.raises(UserError, match="is provisional: 2025-11-11 was not closed"):
+        runs.publication_of(hbase, settings, run, DAY)
 
 
 def test_a_verdict_is_told_as_long_as_what_it_was_made_of_is_published(hbase: Any) -> None:
