@@ -165,7 +165,6 @@ def publish_backfill(settings: Settings, run_id: str) -> list[str]:
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
         run = the_backfill(connection, run_id)
-        runs.refuse_unpublishable(run)
         shown = runs.shown(connection, runs.REPORT, run.days)
         for day in run.days:
             if shown[day] not in (run_id, run.base[day]):
@@ -174,7 +173,7 @@ def publish_backfill(settings: Settings, run_id: str) -> list[str]:
                     f"{run.base[day] or 'nothing'}, and was held against that; begin a new backfill"
                 )
         news = {
-            day: runs.publication_of(connection, settings, run, day, why="backfill")
+            day: runs.publication_of(connection, settings, run, day).model_copy(update={"why": "backfill"})
             for day in run.days
             if shown[day] != run_id
         }
