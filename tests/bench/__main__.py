@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from flink_jobs.stack.instance import home
-from tests.bench import alone, figures, files, full_report, latency, place, screen, throughput
+from tests.bench import alone, figures, files, full_report, isolation, latency, place, screen, throughput
 
-PARTS = ("throughput", "queries", "state", "files", "latency", "screen", "full")
+PARTS = ("throughput", "queries", "state", "files", "latency", "screen", "full", "isolation")
+
+BY_SIZE = {"throughput", "queries", "state", "files"}
 
 
 @click.command()
@@ -28,7 +30,7 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
     about, found = figures.machine(), figures.Figures()
     parts = [part for part in PARTS if not only or part in only]
     with place.servers(click.echo) as servers:
-        records = servers.load_all(orders, click.echo) if {*parts} - {"latency", "screen", "full"} else {}
+        records = servers.load_all(orders, click.echo) if {*parts} & BY_SIZE else {}
         for part in parts:
             match part:
                 case "throughput":
@@ -45,6 +47,8 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
                     screen.measure(servers, found, rounds, click.echo)
                 case "full":
                     full_report.measure(servers, found, rounds, click.echo)
+                case "isolation":
+                    isolation.measure(servers, found, rounds, click.echo)
             report = figures.write(out, about, found)
     click.echo(report.read_text(encoding="utf-8"))
     click.echo(f"report: {report}, {report.with_suffix('.json')}")

@@ -17,7 +17,7 @@ import numpy as np
 
 from flink_jobs import regions, stores
 from flink_jobs.order_format import Order, canonical
-from flink_jobs.order_log import HEARTBEAT, Producer, Record, create_topic
+from flink_jobs.order_log import HEARTBEAT, Producer, Record
 from tests.bench.figures import Figures
 from tests.bench.place import Place, Say
 
@@ -76,7 +76,7 @@ def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int,
 
 
 def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
-    create_topic(place.settings, topic, place.settings.kafka.partitions)
+    place.create_topic(topic)
     jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
     started = [place.start(job, "--topic", topic) for job in jobs]
     try:

@@ -40,8 +40,12 @@ class Place:
     def load(self, topic: str, orders: int) -> int:
         """A topic with one generated day, dirt included, closed by heartbeats; returns its records."""
         spec = datagen.Spec.by(self.settings, seed=7, first=DAY, last=DAY, orders=orders)
-        order_log.create_topic(self.settings, topic, self.settings.kafka.partitions)
+        self.create_topic(topic)
         return order_log.produce(self.settings, topic, datagen.day_records(spec))
+
+    def create_topic(self, topic: str) -> None:
+        """A topic of the usual number of partitions."""
+        order_log.create_topic(self.settings, topic, self.settings.kafka.partitions)
 
     def load_all(self, sizes: Iterable[int], say: Say) -> dict[int, int]:
         """A topic `orders-SIZE` for each size; size -> records, the smallest first."""

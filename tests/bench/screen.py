@@ -26,7 +26,6 @@ import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from flink_jobs import stores
-from flink_jobs.order_log import create_topic
 from flink_jobs.regions import ALL
 from flink_jobs.settings import ROOT
 from serving.picture import minute_number
@@ -73,7 +72,7 @@ def _note(figures: Figures, label: str, latencies: list[float]) -> None:
 @contextmanager
 def _flowing(place: Place, topic: str) -> Iterator[str]:
     """A dashboard on a topic of its own; its run."""
-    create_topic(place.settings, topic, place.settings.kafka.partitions)
+    place.create_topic(topic)
     run = place.start("realtime_dashboard", "--topic", topic)
     try:
         yield run.run_id
