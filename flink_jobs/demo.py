@@ -172,11 +172,13 @@ def own_settings(settings: Settings, mapping: Path | None) -> tuple[Settings, Pa
 
 def publish(settings: Settings, run_id: str, first: dt.date, last: dt.date) -> None:
     """Make a reconciled run what readers see, for each of its days."""
+    client = stores.redis(settings)
     with stores.hbase(settings) as connection:
         run = runs.get(connection, run_id)
         for n in range((last - first).days + 1):
             day = str(first + dt.timedelta(days=n))
             runs.publish(connection, runs.REPORT, day, runs.publication_of(connection, settings, run, day))
+            runs.sync_day(connection, client, settings, day)
 
 
 class _Meter:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import click
 import happybase
+import redis as redis_client
 
 from flink_jobs import flink_rest, full_store, regions, stores
 from flink_jobs import runs as run_table
@@ -221,19 +222,28 @@ def _end(settings: Settings, day: str) -> int:
 def minutes(settings: Settings, day: str, province: str, run_id: str | None, form: str) -> None:
     """A day minute by minute, as the dashboard has it.
 
+    Of a day whose published report is a backfill's, these are the minutes of that backfill.
+
     Example: samewater minutes --day 2025-11-11 --province Beijing --format csv
     """
     day = parse_day(day)
     code = province_code(regions.load(settings.regions_file()), province)
     client = stores.redis(settings)
+    backfill = None
     if run_id is None:
         with stores.hbase(settings) as connection:
-            run_id = run_table.sync(connection, client, settings)
+            backfill = run_table.sync_day(connection, client, settings, day)
+            run_id = backfill or run_table.sync(connection, client, settings)
         if run_id is None:
             raise UserError("no dashboard run is published; start realtime_dashboard, or name a run with --run")
     rows = minute_rows(stores.read_minutes(client, settings, run_id, day), code)
-    until = stores.read_final_until(client, settings, run_id)
+    until = _end(settings, day) if backfill else stores.read_final_until(client, settings, run_id)
     final_until = "nothing yet" if until is None else readable(until, settings.time)
+    if not rows and backfill:
+        raise UserError(
+            f"backfill {run_id} has no minutes of {day} for {province}; if Redis was emptied, bring them back: "
+            f"samewater backfill run {run_id}"
+        )
     if not rows:
         raise UserError(
             f"run {run_id} has no minutes of {day} for {province}; its minutes are final until {final_until}, "
@@ -351,11 +361,22 @@ def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | 
             _refuse_behind(settings, run_id, run_table.published(connection, run.job, which))
         make = full_store.publication_of if run.job == run_table.FULL_REPORT else run_table.publication_of
         new = make(connection, settings, run, which)
-        flipped = run_table.publish(connection, run.job, which, new, instead_of)
-        if run.job == run_table.DASHBOARD:
-            run_table.sync(connection, stores.redis(settings), settings)
+        report_name = run_table.report_of(run)
+        client = stores.redis(settings)  # if it is down, that is said before anything is flipped
+        flipped = run_table.publish(connection, report_name, which, new, instead_of)
+        follow(settings, connection, client, report_name, which)
     before = f", before it {flipped.previous[0]}" if flipped.previous else ""
-    click.echo(f"{run.job} of {which} shows run {run_id}{before}")
+    click.echo(f"{report_name} of {which} shows run {run_id}{before}")
+
+
+def follow(
+    settings: Settings, connection: happybase.Connection, client: redis_client.Redis, report_name: str, day: str
+) -> None:
+    """Let Redis show what has just been published."""
+    if report_name == run_table.DASHBOARD:
+        run_table.sync(connection, client, settings)
+    elif report_name == run_table.REPORT:
+        run_table.sync_day(connection, client, settings, day)
 
 
 def _refuse_behind(settings: Settings, run_id: str, on_screen: run_table.Publication | None) -> None:

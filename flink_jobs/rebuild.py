@@ -56,7 +56,8 @@ return redis.status_reply('OK')
 
 
 class Rebuilt(NamedTuple):
-    """What came back. `until`: epoch ms before which minutes are final; `removed`: fields that were never counted."""
+    """What came back. `until`: epoch ms before which minutes are final; `removed`: fields that were never counted;
+    `lost`: day -> the backfill that is published of it and whose minutes are not there."""
 
     run_id: str
     first: dt.date
@@ -64,6 +65,7 @@ class Rebuilt(NamedTuple):
     minutes: int
     removed: int
     until: int
+    lost: dict[str, str]
 
 
 def rebuild_run(
@@ -102,7 +104,19 @@ def rebuild_run(
     minutes, removed = _move(settings, client, batch, run.run_id, first, last, until)
     with stores.hbase(settings) as connection:
         runs.sync(connection, client, settings)
-    return Rebuilt(run.run_id, first, last, minutes, removed, until)
+        lost = _lost_backfills(settings, connection, client)
+    return Rebuilt(run.run_id, first, last, minutes, removed, until, lost)
+
+
+def _lost_backfills(settings: Settings, connection: happybase.Connection, client: redis_client.Redis) -> dict[str, str]:
+    """Let Redis show the backfills that are published; day -> one that has its minutes no more."""
+    lost = {}
+    for report, day, publication, _ in runs.list_published(connection):
+        if report == runs.REPORT and publication.job == runs.BACKFILL:
+            runs.sync_day(connection, client, settings, day)
+            if publication.rows and not stores.read_minutes(client, settings, publication.run_id, day):
+                lost[day] = publication.run_id
+    return lost
 
 
 def _run(connection: happybase.Connection, run_id: str | None) -> runs.Run:
@@ -204,6 +218,11 @@ def rebuild(context: click.Context, run_id: str | None, from_day: str | None, to
         f"run {done.run_id} has its minutes of {done.first} to {done.last} again: {done.minutes:,} figures, final "
         f"until {readable(done.until, settings.time)}; {done.removed:,} that were never counted are removed"
     )
+    for day, backfill in done.lost.items():
+        click.echo(
+            f"{day} shows backfill {backfill}, whose own minutes are lost; bring them back: "
+            f"samewater backfill run {backfill}"
+        )
     click.echo(
         "Not brought back: the stream of changes (it tells what changed from now on). Minutes after that time show "
         "what is counted so far, and become final as the dashboard passes them."

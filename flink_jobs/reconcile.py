@@ -438,7 +438,7 @@ class _Reader:
                 compare(day, "backfill: admissions", log, ("HDFS", held), of_run, doubled),
             ]
             instead = run_id if run_id == shown else instead
-        pointed = stores.shown_instead(self.redis, self.settings, day) or ABSENT
+        pointed = stores.backfilled_by(self.redis, self.settings, day) or ABSENT
         return [*found, compare_number(day, "minutes: shown", ("published", instead), ("Redis", pointed))]
 
     def _backfilled(self, run: runs.Run) -> Backfilled:

@@ -1,13 +1,14 @@
 """Which runs are there, which versions do they hold, and which run is the published one?
 
 Reads and writes the HBase tables `runs`, `versions` (markers: read only here, the jobs' sink writes them) and
-`published`, and the pointer `{prefix}:current` in Redis. Keys and tables: flink_jobs/stores.py.
+`published`, and the pointers `{prefix}:current` and `{prefix}:current_days` in Redis. Keys and tables:
+flink_jobs/stores.py.
 
 A run is one execution of one job over one range with one logic; its id is given at submission and kept over restarts.
 What readers see is decided by one row of `published` for each report and day, flipped by one atomic check-and-put on
 its whole old value: of two writers one wins and the other is told. HBase keeps the values before it: the row's history.
 The report of `daily_report` is published by day, also as a run of `backfill` counted it; that of `realtime_dashboard`
-under the day `live`; the pointer in Redis follows it by `sync`, which any reader may call.
+under the day `live`. The pointers in Redis follow by `sync` and `sync_day`, which any reader may call.
 """
 
 from __future__ import annotations
@@ -513,4 +514,24 @@ def sync(connection: happybase.Connection, client: redis_client.Redis, settings:
         client.set(key, publication.run_id)
     raise UserError(
         "the published dashboard run keeps changing; somebody is flipping it, look at `samewater published`"
+    )
+
+
+def sync_day(connection: happybase.Connection, client: redis_client.Redis, settings: Settings, day: str) -> str | None:
+    """Let Redis show a day's minutes of the backfill that is published, else those of the dashboard; returns its id.
+
+    As `sync`: anybody, any time, and it looks again after writing.
+    """
+    key = stores.current_days(settings)
+    for _ in range(_SYNC_TRIES):
+        publication = published(connection, REPORT, day)
+        wanted = publication.run_id if publication is not None and publication.job == BACKFILL else None
+        if stores.backfilled_by(client, settings, day) == wanted:
+            return wanted
+        if wanted is None:
+            client.hdel(key, day)
+        else:
+            client.hset(key, day, wanted)
+    raise UserError(
+        f"what is published of {day} keeps changing; somebody is flipping it, look at `samewater published --day {day}`"
     )

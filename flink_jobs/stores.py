@@ -435,6 +435,17 @@ def current_generation(client: redis_client.Redis, settings: Settings) -> str | 
     return None if value is None else str(value)
 
 
-def shown_instead(client: redis_client.Redis, settings: Settings, day: str) -> str | None:
-    """The backfill whose minutes of a day are shown in place of the current generation's; None: there is none."""
-    return cast(str | None, client.hget(f"{settings.redis.prefix}:current_days", day))
+def current_days(settings: Settings) -> str:
+    """Key of the hash: day -> the backfill whose minutes are shown in place of the dashboard's."""
+    return f"{settings.redis.prefix}:current_days"
+
+
+def backfilled_by(client: redis_client.Redis, settings: Settings, day: str) -> str | None:
+    """The backfill whose minutes of a day are shown, all of them final; None if they are the dashboard's own."""
+    value = client.hget(current_days(settings), day)
+    return None if value is None else str(value)
+
+
+def generation_of(client: redis_client.Redis, settings: Settings, day: str) -> str | None:
+    """The run whose minutes of a day are shown; None if there is none."""
+    return backfilled_by(client, settings, day) or current_generation(client, settings)

@@ -91,17 +91,20 @@ def minutes(
     province: Annotated[str, Query(description="Code or name of a province; ALL for the country.")] = ALL,
     run: Run = None,
 ) -> Minutes:
-    """The minutes of a day, final and provisional, as the dashboard has them."""
+    """The minutes of a day, final and provisional: the dashboard's, or of the backfill that is published of the day."""
     day = checked(parse_day, day)
     code = checked(readers.province_code, names, province)
     with answered():
         client = stores.redis(settings)
         try:
-            run = run or stores.current_generation(client, settings)
+            backfill = None if run else stores.backfilled_by(client, settings, day)
+            run = run or backfill or stores.current_generation(client, settings)
             if run is None:
                 raise Refused(404, "no dashboard run is on the screen; start realtime_dashboard")
             rows = readers.minute_rows(stores.read_minutes(client, settings, run, day), code)
             until = stores.read_final_until(client, settings, run)
+            if backfill:
+                until = settings.time.day_end(dt.date.fromisoformat(day))
         finally:
             client.close()
     if not rows:

@@ -1,9 +1,10 @@
 """What has changed in Redis, and what is the screen's picture now?
 
 Reads, over one connection for all pages: `{prefix}:current`, and of that run the hashes of minutes, the totals of days,
-`progress`, and the stream of changes (XREAD BLOCK). Writes nothing. Reads only while a page is open. After a lost
-connection, a flip to another run, a new day, or a stream that was trimmed before it was read, everything is read anew:
-figures are absolute, so nothing can be counted twice.
+`progress`, and the stream of changes (XREAD BLOCK); `{prefix}:current_days`, and minutes and totals of the backfills
+that it names. Writes nothing. Reads only while a page is open. After a lost connection, a flip to another run, a new
+day, or a stream that was trimmed before it was read, everything is read anew: figures are absolute, so nothing can be
+counted twice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from flink_jobs import stores
 from flink_jobs.regions import ALL, Regions
 from flink_jobs.settings import Settings
 from serving.gaps import Gaps
@@ -147,8 +149,8 @@ class Feed:
 
     async def _follow(self, client: redis.Redis) -> None:
         """Read until nobody looks any more. Raises what the client raises when Redis is gone."""
-        run = await self._current(client)
-        await self._load(client, run)
+        run, instead = await self._current(client)
+        await self._load(client, run, instead)
         self.pages.fault("figures", None)
         self._since = None
         self.pages.tell("redis", {"up": True})
@@ -160,27 +162,37 @@ class Feed:
             if time.monotonic() - pulse >= PULSE_S:
                 pulse = time.monotonic()
                 complete = await self._pulse(client) and complete
-                run = await self._current(client)
-            picture = self.picture
-            same = run == (picture.run if picture else None) and (picture is None or self._shown_day() == self.day)
-            if not (complete and same):
-                await self._load(client, run)
+                run, instead = await self._current(client)
+            if not (complete and self._same(run, instead)):
+                await self._load(client, run, instead)
 
-    async def _current(self, client: redis.Redis) -> str | None:
-        current = await client.get(f"{self._settings.redis.prefix}:current")
-        return self.published_run if current is None else str(current)
+    async def _current(self, client: redis.Redis) -> tuple[str | None, Mapping[str, str]]:
+        """The dashboard's run, and day -> the backfill whose minutes are shown of it."""
+        async with client.pipeline(transaction=False) as both:
+            both.get(f"{self._settings.redis.prefix}:current")
+            both.hgetall(stores.current_days(self._settings))
+            current, instead = await both.execute()
+        return (self.published_run if current is None else str(current)), instead
 
-    async def _load(self, client: redis.Redis, run: str | None) -> None:
-        """Read everything of a run anew, and tell all pages."""
-        self.gaps.before_reading(self.picture, run)
+    def _same(self, run: str | None, instead: Mapping[str, str]) -> bool:
+        """Whether the picture is of these runs, and of the day that is to be shown."""
+        picture = self.picture
+        if picture is None:
+            return run is None
+        others = any(picture.instead.get(day) != instead.get(day) for day in (self.day, self.before))
+        return picture.run == run and not others and self._shown_day() == self.day
+
+    async def _load(self, client: redis.Redis, run: str | None, instead: Mapping[str, str]) -> None:
+        """Read everything of a run anew, and of the backfills that stand for a day, and tell all pages."""
+        picture = None if run is None else Picture(run, self._offset_ms, instead)
+        self.gaps.before_reading(self.picture, picture)
         if self.picture is None or self.picture.run != run:
             self.day = ""
-        if run is None:
+        if run is None or picture is None:
             self.picture, self.day, self.before = None, "", ""
             self.pages.begin("", "0-0", "", [], "0-0")
             self.pages.tell("run", {"run": None})
             return
-        picture = Picture(run, self._offset_ms)
         # First where the stream ends, then the figures: what comes between is read once more, and changes nothing.
         tail = await client.xrevrange(self._key(run, "changes"), count=KEPT_CHANGES // 4)
         changes = [change for change in map(_change, reversed(tail)) if change is not None]
@@ -195,7 +207,7 @@ class Feed:
             newest.append(str(self._settings.time.day_of(self.ingest)))
         spoilt: list[str] = []
         for day in sorted({around for one in newest for around in (one, _day_before(one))} | set(known[-2:])):
-            fields: Mapping[str, str] = await client.hgetall(self._key(run, f"minutes:{day}"))  # type: ignore[misc]
+            fields: Mapping[str, str] = await client.hgetall(self._key(picture.source(day), f"minutes:{day}"))  # type: ignore[misc]
             spoilt += [f"{day} {name}" for name in picture.load(day, fields)]
         picture.last_id = changes[-1].id if changes else "0-0"
         self.picture = picture
@@ -206,7 +218,7 @@ class Feed:
         self.gaps.read(picture, spoilt)
         kept = list(zip(changes, _corrections(changes, self._offset_ms), strict=True))
         # The oldest entry may itself be one of several that a page lacks, unless it is the first of all.
-        self.pages.begin(run, picture.last_id, self.day, kept, changes[0].id if changes else "0-0")
+        self.pages.begin(picture.label, picture.last_id, self.day, kept, changes[0].id if changes else "0-0")
         self.pages.tell("run", {"run": run})
 
     async def _read(self, client: redis.Redis) -> bool:
@@ -240,7 +252,7 @@ class Feed:
         # At one moment: minutes and day change by one script only.
         async with client.pipeline(transaction=True) as both:
             both.hget(self._key(picture.run, "progress"), "final_until")
-            both.hget(self._key(picture.run, "days"), f"{self.day}|{ALL}")
+            both.hget(self._key(picture.source(self.day), "days"), f"{self.day}|{ALL}")
             both.xrevrange(self._key(picture.run, "changes"), count=1)
             progress, total, last = await both.execute()
         if not last and picture.last_id != "0-0":

@@ -24,13 +24,16 @@ class Gaps:
         self._seen: dict[str, dict[int, int]] = {}
         self._missing: list[tuple[str, int]] = []
 
-    def before_reading(self, picture: Picture | None, run: str | None) -> None:
-        """All is about to be read anew: of the same run, note which minutes are on the screen."""
+    def before_reading(self, picture: Picture | None, new: Picture | None) -> None:
+        """All is about to be read anew: of days of the same run, note which minutes are on the screen."""
         self._total = None
-        if picture is None or picture.run != run:
+        if picture is None or new is None or picture.run != new.run:
             self._seen = {}
             return
         for day, figures in picture.days.items():
+            if picture.source(day) != new.source(day):
+                self._seen.pop(day, None)
+                continue
             minutes = figures.country.minutes.items()
             self._seen.setdefault(day, {}).update({n: minute.cents for n, minute in minutes if minute.orders})
 

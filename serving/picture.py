@@ -133,16 +133,26 @@ class Clock(NamedTuple):
 
 
 class Picture:
-    """Two days of one run: the one shown and the one before."""
+    """Two days of one run: the one shown and the one before; or, of a day, what a backfill came to."""
 
-    def __init__(self, run: str, offset_ms: int) -> None:
-        """`offset_ms`: of the business zone, east."""
+    def __init__(self, run: str, offset_ms: int, instead: Mapping[str, str] | None = None) -> None:
+        """`offset_ms`: of the business zone, east. `instead`: day -> the backfill whose minutes are shown of it."""
         self.run = run
+        self.instead = dict(instead or {})
         self.days: dict[str, Day] = {}
         self.final_until: int | None = None
         self.last_id = "0-0"
         self._offset_ms = offset_ms
         self._newest: dict[str, int] = {}
+
+    def source(self, day: str) -> str:
+        """The run whose minutes of a day these are."""
+        return self.instead.get(day, self.run)
+
+    @property
+    def label(self) -> str:
+        """Names the runs behind all days: with another label, a page cannot go on from the changes it has seen."""
+        return "+".join([self.run, *(self.instead[day] for day in sorted(self.instead) if day in self.days)])
 
     def load(self, day: str, minutes: Mapping[str, str]) -> list[str]:
         """Take a day's hash of Redis: `HH:MM|province` -> `final:orders:cents`; returns fields that are spoilt."""
@@ -161,7 +171,13 @@ class Picture:
         return spoilt
 
     def apply(self, change: Change) -> Correction | None:
-        """Take a change; says if it corrected a minute that had ended. Taking one twice changes nothing."""
+        """Take a change; says if it corrected a minute that had ended. Taking one twice changes nothing.
+
+        A day that a backfill stands for is closed: the run's own changes of it are not shown.
+        """
+        if change.day in self.instead:
+            self.last_id = change.id
+            return None
         day = self.days.setdefault(change.day, Day())
         before = day.country.minutes.get(change.minute)
         day.put(change)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -90,7 +90,16 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class FakeRedis(dict[str, Any]):
-    """The two calls that the dashboard's pointer needs."""
+    """The calls that the pointers need."""
 
     def set(self, key: str, value: str) -> None:
         self[key] = value
+
+    def hget(self, key: str, name: str) -> str | None:
+        return cast(str | None, self.get(key, {}).get(name))
+
+    def hset(self, key: str, name: str, value: str) -> None:
+        self.setdefault(key, {})[name] = value
+
+    def hdel(self, key: str, name: str) -> None:
+        self.get(key, {}).pop(name, None)

@@ -11,8 +11,8 @@ DAY, BEFORE = "2025-11-11", "2025-11-10"
 WHOLE = {"00:00|ALL": "1:2:300", "00:01|ALL": "0:1:-5"}
 
 
-def picture(minutes: dict[str, str], run: str = "r") -> Picture:
-    made = Picture(run, 0)
+def picture(minutes: dict[str, str], run: str = "r", instead: dict[str, str] | None = None) -> Picture:
+    made = Picture(run, 0, instead)
     made.load(DAY, minutes)
     return made
 
@@ -41,7 +41,7 @@ def test_a_day_that_is_not_the_sum_of_its_minutes_is_told_with_both(gaps: Gaps, 
 
 
 def test_minutes_that_were_here_and_are_gone_are_told_until_they_are_back(gaps: Gaps):
-    gaps.before_reading(picture(WHOLE), "r")
+    gaps.before_reading(picture(WHOLE), Picture("r", 0))
     left = picture({"00:01|ALL": "0:1:-5"})
     gaps.read(left, [])
     assert gaps.said(left, DAY) == [{"kind": "lost", "minutes": 1, "amount": "3.00"}]
@@ -50,9 +50,19 @@ def test_minutes_that_were_here_and_are_gone_are_told_until_they_are_back(gaps: 
 
 
 def test_another_run_has_lost_nothing(gaps: Gaps):
-    gaps.before_reading(picture(WHOLE), "other")
+    gaps.before_reading(picture(WHOLE), Picture("other", 0))
     gaps.read(picture({}, "other"), [])
     assert gaps.said(picture({}, "other"), DAY) == []
+
+
+def test_a_day_that_a_backfill_stands_for_or_no_longer_has_lost_nothing(gaps: Gaps):
+    gaps.before_reading(picture(WHOLE), picture({}, instead={DAY: "fill"}))
+    fewer = picture({"00:01|ALL": "1:1:-5"}, instead={DAY: "fill"})
+    gaps.read(fewer, [])
+    assert gaps.said(fewer, DAY) == []
+    gaps.before_reading(fewer, picture({}))
+    gaps.read(picture({}), [])
+    assert gaps.said(picture({}), DAY) == []
 
 
 def test_what_cannot_be_read_is_named(gaps: Gaps):

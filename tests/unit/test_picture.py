@@ -44,6 +44,17 @@ def picture() -> Picture:
     return Picture("r", OFFSET)
 
 
+def test_a_day_that_a_backfill_stands_for_takes_no_changes_of_the_run():
+    picture = Picture("r", OFFSET, {DAY: "fill"})
+    picture.load(DAY, {"00:01|ALL": "1:3:300"})
+    assert picture.apply(change(1, 2, 200, (1, 100), n=7)) is None
+    assert picture.days[DAY].country.minutes[1] == Minute(True, 3, 300)
+    assert picture.last_id.endswith("-7")
+    assert (picture.source(DAY), picture.source(BEFORE), picture.label) == ("fill", "r", "r+fill")
+    picture.forget_before("2025-11-12")
+    assert picture.label == "r"
+
+
 def test_a_day_begins_at_midnight_of_the_business_zone():
     assert day_start(DAY, OFFSET) == MIDNIGHT
     assert day_start("1970-01-01", 0) == 0

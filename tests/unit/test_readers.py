@@ -190,14 +190,13 @@ def test_the_versions_of_a_day_are_listed_by_run(settings: Settings, hbase: Any)
     assert "no version of 2025-11-12" in sentence(run(settings, readers.versions, "--day", "2025-11-12"))
 
 
-def test_publishing_a_run_makes_it_the_one_that_is_read(settings: Settings, hbase: Any) -> None:
+def test_publishing_a_run_makes_it_the_one_that_is_read(settings: Settings, hbase: Any, redis: FakeRedis) -> None:
     assert run(settings, readers.publish, RUN, "--day", DAY).exception is None
     assert readers.read_report(settings, DAY).run.run_id == RUN
     found = json.loads(run(settings, readers.published, "--format", "json").output)
-    assert [(row["report"], row["day"], row["run_id"], row["rows"]) for row in found["rows"]] == [
-        ("daily_report", DAY, RUN, 5)
-    ]
-    assert found["rows"][0]["digest"] == stores.digest(WHOLE)
+    of_day = next(row for row in found["rows"] if row["report"] == "daily_report")
+    assert (of_day["day"], of_day["run_id"], of_day["rows"]) == (DAY, RUN, 5)
+    assert of_day["digest"] == stores.digest(WHOLE)
 
 
 def test_publishing_needs_a_day_a_known_run_and_a_version(settings: Settings, hbase: Any) -> None:
@@ -232,6 +231,12 @@ class FakeRedis:
 
     def set(self, key: str, value: str) -> None:
         self.values[key] = value
+
+    def hget(self, key: str, name: str) -> str | None:
+        return self.hashes.get(key, {}).get(name)
+
+    def hset(self, key: str, name: str, value: str) -> None:
+        self.hashes.setdefault(key, {})[name] = value
 
 
 @pytest.fixture
@@ -268,6 +273,18 @@ def test_reading_minutes_brings_the_pointer_up_to_date(settings: Settings, redis
     redis.values["samewater:current"] = "before"
     run(settings, readers.minutes, "--day", DAY)
     assert redis.values["samewater:current"] == "live"
+
+
+def test_the_minutes_of_a_day_are_those_of_the_backfill_that_is_published_of_it(
+    settings: Settings, hbase: Any, redis: FakeRedis
+) -> None:
+    fill = runs.Publication(run_id="fill", job=runs.BACKFILL, mode="batch")
+    runs.publish(hbase, runs.REPORT, DAY, fill)
+    assert "samewater backfill run fill" in sentence(run(settings, readers.minutes, "--day", DAY))
+    redis.hashes[f"samewater:fill:minutes:{DAY}"] = {"10:00|ALL": "1:9:9900"}
+    found = json.loads(run(settings, readers.minutes, "--day", DAY, "--format", "json").output)
+    assert (found["run"], found["final_until"]) == ("fill", "2025-11-12 00:00:00")
+    assert [row["orders"] for row in found["rows"]] == [9]
 
 
 def test_a_day_or_province_without_minutes_is_one_sentence(settings: Settings, redis: FakeRedis) -> None:

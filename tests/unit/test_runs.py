@@ -327,6 +327,40 @@ def test_the_pointer_in_redis_follows_the_published_dashboard(hbase: Any, settin
         assert redis == {"samewater:current": run_id}
 
 
+def test_a_day_is_shown_by_the_backfill_that_is_published_of_it_and_by_no_other_run(
+    hbase: Any, settings: Settings
+) -> None:
+    redis = cast(Any, FakeRedis({"samewater:current": "live"}))
+    assert runs.sync_day(hbase, redis, settings, DAY) is None
+    for run_id, job in (
+        ("a", "daily_report"),
+        ("fill", runs.BACKFILL),
+        ("fill2", runs.BACKFILL),
+        ("b", "daily_report"),
+    ):
+        runs.publish(hbase, "daily_report", DAY, a_publication(run_id, job=job))
+        wanted = run_id if job == runs.BACKFILL else None
+        for _ in range(2):
+            assert runs.sync_day(hbase, redis, settings, DAY) == wanted
+        assert stores.backfilled_by(redis, settings, DAY) == wanted
+        assert stores.generation_of(redis, settings, DAY) == (wanted or "live")
+        assert stores.generation_of(redis, settings, "2025-11-12") == "live"
+
+
+def test_of_two_syncs_of_a_day_the_one_with_older_knowledge_does_not_have_the_last_word(
+    hbase: Any, settings: Settings
+) -> None:
+    class Interrupted(FakeRedis):
+        def hset(self, key: str, name: str, value: str) -> None:
+            runs.publish(hbase, "daily_report", DAY, a_publication("a"))
+            super().hset(key, name, value)
+
+    redis = cast(Any, Interrupted())
+    runs.publish(hbase, "daily_report", DAY, a_publication("fill", job=runs.BACKFILL))
+    assert runs.sync_day(hbase, redis, settings, DAY) is None
+    assert stores.backfilled_by(redis, settings, DAY) is None
+
+
 def test_of_two_syncs_the_one_with_older_knowledge_does_not_have_the_last_word(hbase: Any, settings: Settings) -> None:
     class Interrupted(FakeRedis):
         def set(self, key: str, value: str) -> None:
