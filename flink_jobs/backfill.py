@@ -29,12 +29,20 @@ from flink_jobs.settings import Settings
 
 SINKS = (*daily_report.SINKS, "put_final_minute")
 QUERIES = (*daily_report.QUERIES, "minutes_counted", "admissions_kept")
+MINUTES = "bind/redis/write_counted"
+INSERTS = (
+    "bind/hbase/mark_versions",
+    "bind/hdfs/write_daily_sales",
+    "bind/hdfs/write_rejected",
+    "bind/hdfs/write_admissions",
+    MINUTES,
+)
 DATASETS = (*stores.DATASETS, stores.ADMISSIONS)
 SUPPLY = "supply_"  # begins the names of the supply's tables
 
 
-def build(session: Session) -> StatementSet:
-    """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job."""
+def build(session: Session, only_minutes: bool = False) -> StatementSet:
+    """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job; or to Redis alone."""
     session.run("views/supply_orders")
     session.run("views/parsed", "views/minute_records", "views/classified", log=SUPPLY)
     session.run(
@@ -45,15 +53,11 @@ def build(session: Session) -> StatementSet:
         session.view(name)
     session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/redis/dashboard_sink")
     session.run("bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files", "bind/hdfs/admissions_files")
-    return session.inserts(
-        (
-            "bind/hbase/mark_versions",
-            "bind/hdfs/write_daily_sales",
-            "bind/hdfs/write_rejected",
-            "bind/hdfs/write_admissions",
-            "bind/redis/write_counted",
-        )
-    )
+    if only_minutes:
+        for name in INSERTS:
+            session.files.sql(name)  # all of them are the run's logic
+        return session.inserts((MINUTES,))
+    return session.inserts(INSERTS)
 
 
 def values(settings: Settings, request: job.Request, supply: Mapping[int, Span], taken: runs.Taken) -> dict[str, str]:
@@ -121,9 +125,10 @@ def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
                     )
 
 
-def clear(settings: Settings, run_id: str) -> None:
+def clear(settings: Settings, run_id: str, only_minutes: bool = False) -> None:
     """Remove what an earlier attempt of the run left in HDFS and Redis; its rows in HBase are written over."""
-    stores.clear_run(settings, DATASETS, run_id)
+    if not only_minutes:
+        stores.clear_run(settings, DATASETS, run_id)
     client = stores.redis(settings)
     for key in client.scan_iter(match=f"{settings.redis.prefix}:{run_id}:*", count=1000):
         client.unlink(key)
@@ -133,11 +138,13 @@ def clear(settings: Settings, run_id: str) -> None:
 @click.option("--to", "to_day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
 @click.option("--late/--no-late", default=True, help="Whether late orders of the log are taken in.")
 @click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out.")
+@click.option("--only-minutes", is_flag=True, help="Of an earlier run: bring its minutes in Redis back.")
 @job.options
 def main(
     to_day: dt.datetime,
     late: bool,
     left_out: tuple[str, ...],
+    only_minutes: bool,
     conf: str | None,
     topic: str | None,
     run_id: str | None,
@@ -150,7 +157,9 @@ def main(
         raise UserError("a backfill needs a first day; give --from")
     first, last = from_day.date(), to_day.date()
     known = _known(settings, run_id)
-    if known is not None:
+    if known is None and only_minutes:
+        raise UserError("only a run that is there has minutes to bring back; name it with --run-id")
+    if known is not None and not only_minutes:
         _refuse_shown(settings, known)
     topic = topic or (known.topic if known else settings.kafka.topic)
     refuse_unseen(settings, topic, first, last)
@@ -167,7 +176,7 @@ def main(
         prepared.files.also(**values(settings, request, supply, taken))
         session = start(prepared, SINKS)
         session.run("bind/supply_kafka")
-        statements = build(session)
+        statements = build(session, only_minutes)
         with stores.hbase(settings) as connection:
             base = known.base if known else runs.shown(connection, runs.REPORT, map(str, _days(first, last)))
         run = prepared.run.model_copy(
@@ -180,12 +189,13 @@ def main(
         )
         run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))
         with job.attempt(settings, run.run_id, run.mode) as started:
-            clear(settings, run.run_id)
+            clear(settings, run.run_id, only_minutes)
             result = statements.execute()
             started(str(result.get_job_client().get_job_id()))
             click.echo(f"run {run.run_id}")
             result.wait()
-            daily_report.mark_empty_days(settings, run, first, last, provisional=True)
+            if not only_minutes:
+                daily_report.mark_empty_days(settings, run, first, last, provisional=True)
             refuse_unless_whole(settings, run)
             if held.lost:
                 raise UserError(f"another backfill works on these days too: run {run.run_id} was not seen alive")

@@ -302,8 +302,9 @@ def plan_command(
 
 @backfill.command("run")
 @click.argument("run_id", metavar="RUN", type=RUN_ID)
+@click.option("--only-minutes", is_flag=True, help="Bring back its minutes in Redis, also while it is shown.")
 @click.pass_context
-def run_command(context: click.Context, run_id: str) -> None:
+def run_command(context: click.Context, run_id: str, only_minutes: bool) -> None:
     """Do a backfill that was killed again, under its id.
 
     It reads the same offsets of log and supply, and replaces what the attempt before it has written.
@@ -318,7 +319,7 @@ def run_command(context: click.Context, run_id: str) -> None:
             context.meta["samewater.conf"],
             runs.BACKFILL,
             "batch",
-            ("--run-id", run_id, "--topic", run.topic, *days),
+            ("--run-id", run_id, "--topic", run.topic, *days, *(["--only-minutes"] if only_minutes else [])),
         )
     click.echo(f"run {run_id}")
 

@@ -221,7 +221,7 @@ def rebuild(context: click.Context, run_id: str | None, from_day: str | None, to
     for day, backfill in done.lost.items():
         click.echo(
             f"{day} shows backfill {backfill}, whose own minutes are lost; bring them back: "
-            f"samewater backfill run {backfill}"
+            f"samewater backfill run {backfill} --only-minutes"
         )
     click.echo(
         "Not brought back: the stream of changes (it tells what changed from now on). Minutes after that time show "

@@ -241,6 +241,12 @@ def test_a_backfill_is_planned_run_looked_at_published_and_taken_back(supplied: 
     assert "already" in story.backfill("publish", run) and story.seen(FIRST) == after
     assert "is published" in story.backfill("run", run, code=2)
 
+    client, prefix = stores.redis(settings), f"{settings.redis.prefix}:{run}"
+    client.delete(f"{prefix}:minutes:{FIRST}", f"{prefix}:days")
+    story.backfill("run", run, "--only-minutes")
+    assert story.seen(FIRST) == after
+    story.equal("--from", str(FIRST))
+
     story.backfill("undo", run)
     assert story.seen(FIRST) == before and story.shown(FIRST) == story.streaming
     story.equal("--from", str(FIRST))
