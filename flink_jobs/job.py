@@ -196,7 +196,9 @@ def register(settings: Settings, prepared: Prepared) -> runs.Run:
     run = prepared.run
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
-        if run.mode == "streaming" and runs.find(connection, run.run_id) is not None:
+        known = runs.find(connection, run.run_id)
+        same = known is not None and (known.job, known.mode) == (run.job, run.mode)
+        if run.mode == "streaming" and same:
             raise UserError(
                 f"run {run.run_id} is there already; `samewater resume {run.run_id}` goes on with it, "
                 "and without --run-id a new run begins"

@@ -39,7 +39,9 @@ LIVE = "live"  # the one "day" of the dashboard
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
 _RECONCILED = b"p:reconciled|"  # and the run
+_REGISTERED = b"r:registered"
 _CLAIM = b"r:claim"
+_UNKNOWN = "?"
 _SYNC_TRIES = 10
 _JSON = {"settings", "start_offsets", "end_offsets", "supply_offsets", "taken", "base", "provisional"}
 
@@ -181,20 +183,21 @@ def now_iso(settings: Settings) -> str:
 def register(connection: happybase.Connection, run: Run) -> Run:
     """Write a run; registering it again (a restart) changes nothing and returns what is stored.
 
+    One cell holds all that is said now, written by check-and-put: an id has one owner, also if two come at once.
     Raises `UserError` if the id belongs to a run of another job, mode, logic, topic or range: that is a new run.
     """
     known = find(connection, run.run_id)
-    if known is not None:
-        for name in ("job", "mode", "logic", "topic", "from_day", "to_day"):
-            if getattr(known, name) != getattr(run, name):
-                raise UserError(
-                    f"run {run.run_id} has {name} {getattr(known, name)!r}, not {getattr(run, name)!r}; "
-                    "a change is a new run, so submit it without --run-id"
-                )
-        return known
-    columns = {name: value for name, value in run.model_dump().items() if name != "run_id"}
-    connection.table("runs").put(run.run_id.encode(), {f"r:{k}".encode(): _cell(v) for k, v in columns.items()})
-    return run
+    if known is None or known.job == _UNKNOWN:
+        value = json.dumps(run.model_dump(exclude={"run_id"}), sort_keys=True).encode()
+        check_and_put_cell(connection, "runs", run.run_id.encode(), _REGISTERED, None, value)
+        known = get(connection, run.run_id)  # this run, or that of somebody who was faster
+    for name in ("job", "mode", "logic", "topic", "from_day", "to_day"):
+        if getattr(known, name) != getattr(run, name):
+            raise UserError(
+                f"run {run.run_id} has {name} {getattr(known, name)!r}, not {getattr(run, name)!r}; "
+                "a change is a new run, so submit it without --run-id"
+            )
+    return known
 
 
 def set_state(
@@ -261,16 +264,14 @@ def list_runs(
     return sorted(fit, key=lambda run: (run.submitted_at, run.run_id), reverse=True)
 
 
-def _cell(value: Any) -> bytes:
-    return (value if isinstance(value, str) else json.dumps(value, sort_keys=True)).encode()
-
-
 def _run(key: bytes, columns: Mapping[bytes, bytes]) -> Run:
     fields: dict[str, Any] = {name.decode().partition(":")[2]: value.decode() for name, value in columns.items()}
-    for name in _JSON & fields.keys():
+    for name in _JSON & fields.keys():  # as an earlier release wrote them: each in a column of its own
         fields[name] = json.loads(fields[name])
+    registered = json.loads(fields.pop("registered", "{}"))
     # A state noted for a run that was never registered is shown, not hidden.
-    return Run.model_validate({"job": "?", "mode": "?", "logic": "?", **fields, "run_id": key.decode()})
+    unknown = dict.fromkeys(("job", "mode", "logic"), _UNKNOWN)
+    return Run.model_validate(unknown | registered | fields | {"run_id": key.decode()})
 
 
 # ---------------------------------------------------------------- versions

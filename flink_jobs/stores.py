@@ -10,7 +10,8 @@ cell's timestamp is its version (end of the step, epoch ms):
 - `daily_sales`: `{bucket}|{day}|{run_id}|{province}|{city}`; `orders`, `users` ASCII integers, `amount` yuan `12.34`
 - `verdicts`: `{day}|{run_id}|{partition, 5 digits}|{verdict}`; `records`, `offset_min`, `offset_max`, `offset_sum`
 - `versions`: `{day}|{run_id}`; `m:{version, 13 digits}` = JSON rows, orders, amount: a version counts from then on
-- `runs`: `{run_id}`; family `r`, one column per field. `published`: `{report}|{day}`; `p:current` = JSON
+- `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
+- `published`: `{report}|{day}`; `p:current` = JSON
 """
 
 from __future__ import annotations

@@ -185,8 +185,8 @@ class HBaseSink:
             "digest": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest(),
             "rows": len(lines),
             "watermark": version,
-            "offsets": json.loads(run.get("start_offsets", "{}")) or None,
-            "ends": json.loads(run.get("end_offsets", "{}")) or None,
+            "offsets": run.get("start_offsets") or None,
+            "ends": run.get("end_offsets") or None,
         }
         value = json.dumps(publication, sort_keys=True).encode()
         self._client.call(
@@ -200,10 +200,12 @@ class HBaseSink:
             )
         )
 
-    def _registered(self, connection: happybase.Connection) -> dict[str, str]:
-        """The fields of this run's row of `runs`, as text."""
-        cells = connection.table("runs").row(self.target.run_id.encode(), columns=[b"r"])
-        return {name.decode().partition(":")[2]: value.decode() for name, value in cells.items()}
+    def _registered(self, connection: happybase.Connection) -> dict[str, Any]:
+        """What was said of this run when it was registered; nothing if it never was."""
+        column = b"r:registered"
+        value = connection.table("runs").row(self.target.run_id.encode(), columns=[column]).get(column, b"{}")
+        fields: dict[str, Any] = json.loads(value)
+        return fields
 
     def _canonical_lines(self, connection: happybase.Connection, day: str, version: int) -> list[str]:
         return [

@@ -76,6 +76,40 @@ def test_the_id_of_a_run_cannot_be_taken_for_another_run(hbase: Any, change: dic
     assert runs.get(hbase, "daily_report-batch-1") == a_run()
 
 
+@pytest.mark.parametrize("change", [{"job": "realtime_dashboard"}, {"mode": "streaming"}, {"topic": "x"}])
+def test_of_two_that_register_one_id_at_the_same_moment_for_different_runs_one_is_refused(
+    hbase: Any, change: dict[str, str]
+) -> None:
+    hbase.table("runs").after_read = [lambda: runs.register(hbase, a_run(**change))]
+    with pytest.raises(UserError, match=f"daily_report-batch-1 has {next(iter(change))}"):
+        runs.register(hbase, a_run())
+    assert runs.get(hbase, "daily_report-batch-1") == a_run(**change)
+
+
+def test_of_two_that_register_the_same_run_at_the_same_moment_both_are_told_what_is_stored(hbase: Any) -> None:
+    def rival() -> None:
+        runs.register(hbase, a_run(end_offsets={"0": 30}))
+        runs.set_state(hbase, "daily_report-batch-1", "running", "f00")
+
+    hbase.table("runs").after_read = [rival]
+    found = runs.register(hbase, a_run(end_offsets={"0": 31}))
+    assert (found.state, found.end_offsets) == ("running", {"0": 30}) and found == runs.get(hbase, found.run_id)
+
+
+def test_a_run_that_an_earlier_release_registered_is_still_read_and_keeps_its_id(hbase: Any) -> None:
+    old = {"job": "daily_report", "mode": "batch", "logic": "abc", "topic": "orders", "start_offsets": '{"0": 17}'}
+    hbase.table("runs").put(b"old", {f"r:{name}".encode(): text.encode() for name, text in old.items()})
+    assert runs.get(hbase, "old").start_offsets == {"0": 17}
+    with pytest.raises(UserError, match="has mode 'batch', not 'streaming'"):
+        runs.register(hbase, a_run("old", mode="streaming"))
+
+
+def test_a_state_noted_for_a_run_that_nobody_registered_takes_no_id_away(hbase: Any) -> None:
+    runs.set_state(hbase, "daily_report-batch-1", "failed")
+    assert runs.get(hbase, "daily_report-batch-1").job == "?"
+    assert runs.register(hbase, a_run()) == a_run(state="failed")
+
+
 def test_a_run_that_nobody_registered_is_a_mistake_of_the_user(hbase: Any) -> None:
     with pytest.raises(UserError, match="nope"):
         runs.get(hbase, "nope")
