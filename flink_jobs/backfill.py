@@ -104,7 +104,7 @@ def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
     with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
         for day in run.days:
             version = settings.time.day_end(dt.date.fromisoformat(day))
-            marker = runs.markers(connection, day, run.run_id).get(version)
+            marker = runs.markers(connection, day, run.run_id, run.family).get(version)
             rows = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
             by_version, doubled = stores.read_sales_files(files, settings, day, run.run_id)
             minutes = stores.read_minutes(client, settings, run.run_id, day)

@@ -126,7 +126,8 @@ def why_not(
 
 
 def _marker(connection: happybase.Connection, day: dt.date, publication: runs.Publication) -> runs.Marker | None:
-    return runs.markers(connection, str(day), publication.run_id).get(publication.watermark or 0)
+    family = stores.FAMILIES[publication.mode]
+    return runs.markers(connection, str(day), publication.run_id, family).get(publication.watermark or 0)
 
 
 def _input(day: dt.date, publication: runs.Publication, verdict: runs.Reconciled | None, marker: runs.Marker) -> Input:

@@ -133,7 +133,7 @@ def read_report(
     """
     with stores.hbase(settings) as connection:
         run, is_published = choose_run(connection, day, run_id)
-        markers = run_table.markers(connection, day, run.run_id)
+        markers = run_table.markers(connection, day, run.run_id, run.family)
         version = marked_version(markers, as_of)
         if version is None:
             had = f"its versions begin at {readable(min(markers), settings.time)}" if markers else "it has none"
@@ -295,22 +295,31 @@ def _flink_states(settings: Settings, noted_running: list[run_table.Run]) -> dic
 def versions(settings: Settings, day: str, run_id: str | None, form: str) -> None:
     """The marked versions of a day, by run.
 
-    What --as-of can choose from.
+    What --run and --as-of of `report` can choose from, and which run is published.
 
     Example: samewater versions --day 2025-11-11
     """
     day = parse_day(day)
     with stores.hbase(settings) as connection:
-        chosen = [run_id] if run_id is not None else run_table.runs_of_day(connection, day)
-        found = {name: run_table.markers(connection, day, name) for name in chosen}
-    rows = [
-        {"run": name, "version": readable(version, settings.time), "epoch_ms": version, **marker.model_dump()}
-        for name, markers in found.items()
-        for version, marker in markers.items()
-    ]
+        shown = run_table.published(connection, run_table.REPORT, day)
+        rows = [
+            {
+                "run": run.run_id,
+                "job": run.job,
+                "mode": run.mode,
+                "published": "yes" if shown is not None and shown.run_id == run.run_id else "no",
+                "version": readable(version, settings.time),
+                "epoch_ms": version,
+                **marker.model_dump(),
+            }
+            for run, markers in run_table.versions_of_day(connection, day)
+            if run_id in (None, run.run_id)
+            for version, marker in markers.items()
+        ]
     if not rows:
         raise UserError(f"there is no version of {day}{' in run ' + run_id if run_id else ''}; see `samewater runs`")
-    show(form, ["run", "version", "epoch_ms", "rows", "orders", "amount"], rows, {"day": day})
+    columns = ["run", "job", "mode", "published", "version", "epoch_ms", "rows", "orders", "amount"]
+    show(form, columns, rows, {"day": day})
 
 
 @click.command()

@@ -141,7 +141,7 @@ def read_run(
 ) -> StoredDay:
     """All that HBase and HDFS hold of a run's day."""
     final = settings.time.day_end(dt.date.fromisoformat(day))
-    markers = runs.markers(connection, day, run.run_id)
+    markers = runs.markers(connection, day, run.run_id, run.family)
     buckets = settings.report.buckets
     by_version, doubled = stores.read_sales_files(files, settings, day, run.run_id)
     rejected, rejected_doubled = stores.read_rejected(files, settings, day, run.run_id)
@@ -176,7 +176,7 @@ def choose_run(
         return run
     final = settings.time.day_end(dt.date.fromisoformat(day))
     candidates = runs.list_runs(connection, job=runs.REPORT, mode=mode, topic=topic)
-    return next((run for run in candidates if final in runs.markers(connection, day, run.run_id)), None)
+    return next((run for run in candidates if final in runs.markers(connection, day, run.run_id, run.family)), None)
 
 
 def read_published(
@@ -194,7 +194,7 @@ def read_published(
         said["digest"] = publication.digest
     version = publication.watermark
     held = {"run": ABSENT if run is None else run.run_id, "version": ABSENT}
-    if run is not None and version is not None and version in runs.markers(connection, day, run.run_id):
+    if run is not None and version is not None and version in runs.markers(connection, day, run.run_id, run.family):
         table = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
         held |= {"version": str(version), "rows": str(len(table)), "digest": stores.digest(table)}
     return said, held

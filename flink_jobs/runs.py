@@ -277,10 +277,18 @@ def _run(key: bytes, columns: Mapping[bytes, bytes]) -> Run:
 # ---------------------------------------------------------------- versions
 
 
-def markers(connection: happybase.Connection, day: str, run_id: str) -> dict[int, Marker]:
-    """The versions of a run's day that count, oldest first: version (epoch ms) -> its marker."""
+def markers(connection: happybase.Connection, day: str, run_id: str, family: str) -> dict[int, Marker]:
+    """The versions of a run's day that count, oldest first: version (epoch ms) -> its marker.
+
+    Those of the mode that `family` stands for; an earlier release named no family.
+    """
     cells = connection.table("versions").row(stores.marker_key(day, run_id).encode(), columns=[b"m"])
-    return {int(name[2:]): Marker.model_validate_json(value) for name, value in sorted(cells.items())}
+    found: dict[int, Marker] = {}
+    for name, value in sorted(cells.items()):
+        version = name.decode().removeprefix("m:").removeprefix(family)
+        if version.isdecimal():
+            found[int(version)] = Marker.model_validate_json(value)
+    return dict(sorted(found.items()))
 
 
 def last_version(connection: happybase.Connection, run: Run) -> int | None:
@@ -294,6 +302,14 @@ def runs_of_day(connection: happybase.Connection, day: str) -> list[str]:
     """Ids of the runs that have at least one version of this day."""
     rows = connection.table("versions").scan(row_prefix=f"{day}|".encode(), columns=[b"m"])
     return [key.decode().partition("|")[2] for key, _ in rows]
+
+
+def versions_of_day(connection: happybase.Connection, day: str) -> Iterator[tuple[Run, dict[int, Marker]]]:
+    """Each registered run that has a version of this day, with its markers."""
+    for run_id in runs_of_day(connection, day):
+        run = get(connection, run_id)
+        if run.mode in stores.FAMILIES and (marked := markers(connection, day, run_id, run.family)):
+            yield run, marked
 
 
 # ---------------------------------------------------------------- publication
@@ -412,7 +428,7 @@ def publication_of(connection: happybase.Connection, settings: Settings, run: Ru
         return said
     if run.job == BACKFILL:
         _refuse_unfinished(get(connection, run.run_id))
-    versions = markers(connection, day, run.run_id)
+    versions = markers(connection, day, run.run_id, run.family)
     if not versions:
         raise UserError(f"run {run.run_id} has no version of {day}; list what there is with `samewater versions`")
     version = max(versions)

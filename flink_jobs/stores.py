@@ -9,7 +9,7 @@ cell's timestamp is its version (end of the step, epoch ms):
 
 - `daily_sales`: `{bucket}|{day}|{run_id}|{province}|{city}`; `orders`, `users` ASCII integers, `amount` yuan `12.34`
 - `verdicts`: `{day}|{run_id}|{partition, 5 digits}|{verdict}`; `records`, `offset_min`, `offset_max`, `offset_sum`
-- `versions`: `{day}|{run_id}`; `m:{version, 13 digits}` = JSON rows, orders, amount: a version counts from then on
+- `versions`: `{day}|{run_id}`; `m:{family}{version, 13 digits}` = JSON rows, orders, amount: it counts from then on
 - `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
 - `published`: `{report}|{day}`; `p:current` = JSON
 """
@@ -223,6 +223,11 @@ def verdict_key(day: str, run_id: str, partition: int | str, verdict: str) -> st
 def marker_key(day: str, run_id: str) -> str:
     """Row key in `versions`."""
     return f"{day}|{run_id}"
+
+
+def marker_column(family: str, version: int) -> str:
+    """Column in `versions` that marks a version (epoch ms)."""
+    return f"m:{family}{version:013}"
 
 
 def run_folder(settings: Settings, dataset: str, day: str, run_id: str) -> str:

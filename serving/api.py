@@ -192,7 +192,7 @@ def verdicts(day: Day, settings: With, run: Run = None) -> Verdicts:
     day = checked(parse_day, day)
     with opened(settings) as connection:
         found = _run(connection, settings, day, run)
-        version = max(runs.markers(connection, day, found.run_id), default=None)
+        version = max(runs.markers(connection, day, found.run_id, found.family), default=None)
         if version is None:
             raise Refused(404, f"run {found.run_id} has no version of {day}")
         counts = stores.verdict_counts(connection, day, found.run_id, found.family, version)
@@ -205,9 +205,9 @@ def versions(day: Day, settings: With) -> list[VersionRow]:
     day = checked(parse_day, day)
     with opened(settings) as connection:
         rows = [
-            VersionRow(run=name, version=version, **marker.model_dump())
-            for name in runs.runs_of_day(connection, day)
-            for version, marker in runs.markers(connection, day, name).items()
+            VersionRow(run=found.run_id, version=version, **marker.model_dump())
+            for found, markers in runs.versions_of_day(connection, day)
+            for version, marker in markers.items()
         ]
     if not rows:
         raise Refused(404, f"there is no version of {day}")

@@ -131,7 +131,7 @@ class Beside:
         run = report_run(connection, day, self._topic)
         if run is None:
             return None
-        markers = runs.markers(connection, day, run.run_id)
+        markers = runs.markers(connection, day, run.run_id, run.family)
         version = max(markers)
         marker = markers[version]
         of = (connection, day, run.run_id, run.family)
@@ -186,7 +186,7 @@ def published_day(
     run = runs.get(connection, publication.run_id)
     version = publication.watermark or 0
     table = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
-    marker = runs.markers(connection, day, run.run_id).get(version)
+    marker = runs.markers(connection, day, run.run_id, run.family).get(version)
     country = table.get(f"{ALL}|{ALL}", {})
     return {
         "day": day,

@@ -4,7 +4,7 @@ Called by SQL through udfs/functions.py, a batch of rows a call; returns only wh
 checkpoint completes after the rows before it are written. Writes the tables `daily_sales`, `verdicts`, `versions` and
 `published` (keys and cells: flink_jobs/stores.py, which a unit test holds against this file); reads `versions`,
 `daily_sales` and the run's row of `runs` for marker and publication. Every put is idempotent: same key, same timestamp,
-same value. Imports nothing of ours.
+same value. Streaming and batch share no cell: each has its family or, of a marker, its letter. Imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class HBaseSink:
         self.target = target
         self._family = {"streaming": "s", "batch": "b"}[target.mode]
         self._note = f"r:last_version_{target.mode}".encode()
+        self._is_own = False  # until it has looked whose id it is
         # What this sink marked last; None until it has looked what an earlier attempt of the run had marked.
         self._last_version: int | None = None
         self._client = HBaseClient(target.host, target.port, target.prefix)
@@ -125,17 +126,18 @@ class HBaseSink:
 
     def mark_empty_day(self, version: int) -> bool:
         """Mark a batch run's day as empty unless it is marked; version is the day's end. Says whether it did."""
-        if self._markers(self._day(version)):
+        if self._is_marked(version):
             return False
         self._mark([(version, 0, 0, Decimal(0))])
         return True
 
     def _mark(self, markers: list[tuple[int, int, int, Decimal]]) -> None:
+        self._refuse_another()
         by_day: dict[bytes, dict[bytes, bytes]] = {}
         for version, rows, orders, amount in markers:
             value = json.dumps({"rows": int(rows), "orders": int(orders), "amount": f"{amount:.2f}"})
             row = by_day.setdefault(f"{self._day(version)}|{self.target.run_id}".encode(), {})
-            row[f"m:{version:013d}".encode()] = value.encode()
+            row[f"m:{self._family}{version:013d}".encode()] = value.encode()
         last = max(version for version, *_ in markers)
 
         def put(connection: happybase.Connection) -> None:
@@ -160,11 +162,9 @@ class HBaseSink:
             self._last_version = self._day_end(version) - DAY_MS if noted is None else int(noted)
         return list(range(self._last_version + HOUR_MS, version, HOUR_MS))
 
-    def _markers(self, day: str) -> set[int]:
-        row = self._client.call(
-            lambda c: c.table("versions").row(f"{day}|{self.target.run_id}".encode(), columns=[b"m"])
-        )
-        return {int(name[2:]) for name in row}
+    def _is_marked(self, version: int) -> bool:
+        key, column = f"{self._day(version)}|{self.target.run_id}".encode(), f"m:{self._family}{version:013d}".encode()
+        return bool(self._client.call(lambda c: c.table("versions").row(key, columns=[column])))
 
     def _publish_if_absent(self, version: int) -> None:
         day = self._day(version)
@@ -230,7 +230,20 @@ class HBaseSink:
         days = (version - 1 + self.target.zone_offset_ms) // DAY_MS
         return (dt.date(1970, 1, 1) + dt.timedelta(days=days)).isoformat()
 
+    def _refuse_another(self) -> None:
+        """Raise PermissionError if the run's id is that of a run of the other mode; asked once, before it writes."""
+        if self._is_own:
+            return
+        mode = self._client.call(self._registered).get("mode", self.target.mode)
+        if mode != self.target.mode:
+            raise PermissionError(
+                f"run {self.target.run_id} is a {mode} run; a {self.target.mode} job must not write under its id"
+            )
+        self._is_own = True
+
     def _put(self, table: str, rows: list[tuple[str, int, dict[str, str]]]) -> int:
+        self._refuse_another()
+
         def put(connection: happybase.Connection) -> int:
             by_version: dict[int, list[tuple[str, dict[str, str]]]] = {}
             for key, version, cells in rows:

@@ -64,7 +64,8 @@ def differing(result: dict) -> set[str]:
 
 def is_marked(local: Local, run: str, day: dt.date) -> bool:
     with stores.hbase(local.settings) as connection:
-        return local.settings.time.day_end(day) in runs.markers(connection, str(day), run)
+        family = runs.get(connection, run).family
+        return local.settings.time.day_end(day) in runs.markers(connection, str(day), run, family)
 
 
 def is_filed(local: Local, run: str, day: dt.date) -> bool:
@@ -142,7 +143,7 @@ def test_stream_batch_dashboard_and_files_equal_the_log(story: Story):
         "conflicting",
     }
     with stores.hbase(story.local.settings) as connection:
-        marker = runs.markers(connection, str(FIRST), story.streaming)
+        marker = runs.markers(connection, str(FIRST), story.streaming, "s")
     assert len(marker) == 24 and max(marker.values(), key=lambda m: m.orders).orders > ORDERS // 2
 
 
@@ -241,7 +242,7 @@ def test_readers_give_what_the_run_holds(story: Story):
     )
     row = next(csv.DictReader(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#")))))
     with stores.hbase(story.local.settings) as connection:
-        marker = runs.markers(connection, str(FIRST), story.streaming)[story.local.settings.time.day_end(FIRST)]
+        marker = runs.markers(connection, str(FIRST), story.streaming, "s")[story.local.settings.time.day_end(FIRST)]
     assert (row["orders"], row["amount"]) == (str(marker.orders), marker.amount)
 
 
@@ -438,7 +439,7 @@ def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
 
     def passed() -> bool:
         with stores.hbase(local.settings) as connection:
-            return bool(runs.markers(connection, str(FIRST), run))
+            return bool(runs.markers(connection, str(FIRST), run, "s"))
 
     wait_until(passed, "an hour that the job closed without the paused partition")
     order_log.produce(local.settings, topic, (record(1, at) for at in minutes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -28,6 +29,10 @@ class FakeTable:
         timestamp = self.clock if timestamp is None else timestamp
         for column, value in data.items():
             self.rows.setdefault(row, {}).setdefault(column, {})[timestamp] = value
+
+    @contextmanager
+    def batch(self, timestamp: int | None = None) -> Iterator[Any]:
+        yield SimpleNamespace(put=lambda row, data: self.put(row, data, timestamp))
 
     def row(self, row: bytes, columns: list[bytes]) -> dict[bytes, Any]:
         found = dict(self.scan(row, columns)).get(row, {})

@@ -41,7 +41,8 @@ def publish(hbase: Any, settings: Settings, day: dt.date, verdict: bool | None =
     version = settings.time.day_end(day) - (3_600_000 if early else 0)
     marker = {"rows": 3, "orders": 3, "amount": "30.00"}
     hbase.table("versions").put(
-        stores.marker_key(str(day), run).encode(), {f"m:{version:013}".encode(): json.dumps(marker).encode()}
+        stores.marker_key(str(day), run).encode(),
+        {stores.marker_column("b", version).encode(): json.dumps(marker).encode()},
     )
     said = {"run_id": run, "mode": "batch", "watermark": version, "digest": "d"}
     runs.publish(hbase, runs.REPORT, str(day), runs.Publication.model_validate(said))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
-from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -23,7 +23,7 @@ END = START + DAY_MS
 
 
 class BatchedHBase(FakeHBase):
-    """Adds the batch of a table; refuses the first `down` calls."""
+    """Counts the calls, and refuses the first `down` of them."""
 
     down = 0
     calls = 0
@@ -33,15 +33,7 @@ class BatchedHBase(FakeHBase):
         if self.down > 0:
             self.down -= 1
             raise TTransportException(message="gone")
-        table = super().table(name)
-
-        @contextmanager
-        def batch(timestamp=None):
-            writer = type("Writer", (), {"put": lambda _, key, cells: table.put(key, cells, timestamp)})
-            yield writer()
-
-        table.batch = batch
-        return table
+        return super().table(name)
 
     def close(self):
         pass
@@ -117,6 +109,47 @@ def test_the_last_version_of_a_day_is_published_as_the_command_would_publish_it(
     assert written.keys() == runs.Publication.model_fields.keys()
 
 
+@pytest.mark.parametrize(("mode", "other"), [("batch", "streaming"), ("streaming", "batch")])
+def test_neither_mode_writes_under_the_id_of_a_run_of_the_other(mode, other):
+    made, hbase = sink(mode)
+    run = register(hbase, mode)
+    put_rows(made, END)
+    made.put_markers([(END, 3, 2, Decimal("3.5"))])
+    before = {name: copy.deepcopy(table.rows) for name, table in hbase.tables.items()}
+    figures = {"records": [3], "offset_min": [1], "offset_max": [9], "offset_sum": [15]}
+    for write in (
+        lambda s: s.put_daily_sales([END], ["ALL"], ["ALL"], [9], [Decimal(9)], [9]),
+        lambda s: s.put_verdict_counts([END], [2], ["late"], figures),
+        lambda s: s.put_conflicting([END], [4]),
+        lambda s: s.put_markers([(END, 9, 9, Decimal(9))]),
+        lambda s: s.put_full_report([END], ["ALL"], ["ALL"], ["{}"]),
+    ):
+        with pytest.raises(PermissionError, match=f"{RUN} is a {mode} run"):
+            write(sink(other, hbase)[0])
+    assert {name: table.rows for name, table in hbase.tables.items()} == before
+    assert runs.get(hbase, RUN) == run
+
+
+@pytest.mark.parametrize(("mode", "other"), [("batch", "streaming"), ("streaming", "batch")])
+def test_modes_that_share_a_run_id_share_no_cell(mode, other):
+    """Nobody registered the run: there is nothing that a sink could refuse by."""
+    made, hbase = sink(mode)
+    rival, _ = sink(other, hbase)
+    put_rows(made, END)
+    made.put_conflicting([END], [4])
+    made.put_markers([(END, 3, 2, Decimal("3.5"))])
+    published = runs.published(hbase, "daily_report", str(DAY))
+    before = {name: copy.deepcopy(hbase.table(name).rows) for name in ("daily_sales", "verdicts", "versions")}
+    rival.put_daily_sales([END] * 2, ["ALL", "110000"], ["ALL"] * 2, [9] * 2, [Decimal(9)] * 2, [9] * 2)
+    rival.put_conflicting([END], [9])
+    rival.put_markers([(END, 9, 9, Decimal(9))])
+    for name, rows in before.items():
+        now = hbase.table(name).rows
+        assert rows and {key: {c: now[key][c] for c in cells} for key, cells in rows.items()} == rows, name
+    assert runs.markers(hbase, str(DAY), RUN, stores.FAMILIES[mode])[END].rows == 3
+    assert runs.published(hbase, "daily_report", str(DAY)) == published
+
+
 def test_a_day_that_somebody_else_published_stays_theirs():
     made, hbase = sink()
     made.put_markers([(END, 0, 0, Decimal(0))])
@@ -129,7 +162,7 @@ def test_a_day_that_somebody_else_published_stays_theirs():
 def test_a_provisional_run_publishes_nothing():
     made, hbase = sink("batch", provisional=True)
     made.put_markers([(END, 0, 0, Decimal(0))])
-    assert END in runs.markers(hbase, str(DAY), RUN)
+    assert END in runs.markers(hbase, str(DAY), RUN, "b")
     assert runs.published(hbase, "daily_report", str(DAY)) is None
 
 
@@ -137,10 +170,10 @@ def test_every_hour_of_a_streaming_day_has_a_marker_also_those_without_records()
     made, hbase = sink()
     made.put_markers([(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))])
     made.put_markers([(END + 2 * HOUR_MS, 1, 1, Decimal("2"))])
-    first = runs.markers(hbase, str(DAY), RUN)
+    first = runs.markers(hbase, str(DAY), RUN, "s")
     assert sorted(first) == [START + n * HOUR_MS for n in range(1, 25)]
     assert first[START + 3 * HOUR_MS].amount == "1.25" and first[END].orders == 0
-    assert sorted(runs.markers(hbase, "2025-11-12", RUN)) == [END + HOUR_MS, END + 2 * HOUR_MS]
+    assert sorted(runs.markers(hbase, "2025-11-12", RUN, "s")) == [END + HOUR_MS, END + 2 * HOUR_MS]
 
 
 def test_markers_of_many_hours_take_one_put_each_in_two_tables():
@@ -149,7 +182,7 @@ def test_markers_of_many_hours_take_one_put_each_in_two_tables():
     before = hbase.calls
     made.put_markers([(START + hour * HOUR_MS, hour, hour, Decimal(hour)) for hour in (5, 3, 2, 9)])
     assert hbase.calls - before == 2
-    found = runs.markers(hbase, str(DAY), RUN)
+    found = runs.markers(hbase, str(DAY), RUN, "s")
     assert {at: marker.rows for at, marker in found.items()} == {
         START + hour * HOUR_MS: hour if hour in (1, 2, 3, 5, 9) else 0 for hour in range(1, 10)
     }
@@ -160,7 +193,7 @@ def test_a_restarted_sink_goes_on_behind_the_last_marker_of_the_run():
     made.put_markers([(START + 3 * HOUR_MS, 5, 2, Decimal("1.25"))])
     again, _ = sink(hbase=hbase)
     again.put_markers([(START + 5 * HOUR_MS, 6, 3, Decimal("2.25"))])
-    found = runs.markers(hbase, str(DAY), RUN)
+    found = runs.markers(hbase, str(DAY), RUN, "s")
     assert [found[START + hour * HOUR_MS].rows for hour in (3, 4, 5)] == [5, 0, 6]
 
 
@@ -169,7 +202,7 @@ def test_a_replayed_marker_changes_nothing():
     for _ in range(2):
         for hour in (1, 2, 3):
             made.put_markers([(START + hour * HOUR_MS, hour, hour, Decimal(hour))])
-    assert [m.rows for m in runs.markers(hbase, str(DAY), RUN).values()] == [1, 2, 3]
+    assert [m.rows for m in runs.markers(hbase, str(DAY), RUN, "s").values()] == [1, 2, 3]
 
 
 def test_an_empty_day_is_marked_once_and_never_over_a_marker():
@@ -177,8 +210,8 @@ def test_an_empty_day_is_marked_once_and_never_over_a_marker():
     made.put_markers([(END, 5, 2, Decimal("1.25"))])
     assert made.mark_empty_day(END) is False
     assert made.mark_empty_day(END + DAY_MS) is True
-    assert runs.markers(hbase, str(DAY), RUN)[END].rows == 5
-    assert runs.markers(hbase, "2025-11-12", RUN)[END + DAY_MS].rows == 0
+    assert runs.markers(hbase, str(DAY), RUN, "b")[END].rows == 5
+    assert runs.markers(hbase, "2025-11-12", RUN, "b")[END + DAY_MS].rows == 0
 
 
 def test_a_call_that_is_not_answered_is_tried_again_with_a_new_connection(monkeypatch):

@@ -61,7 +61,7 @@ def write(hbase: Any, settings: Settings, version: int, table: Table) -> None:
         "orders": sum(int(city["orders"]) for city in cities),
         "amount": stores.yuan(sum(stores.cents(city["amount"]) for city in cities)),
     }
-    cell = {f"m:{version:013}".encode(): json.dumps(marker).encode()}
+    cell = {stores.marker_column("s", version).encode(): json.dumps(marker).encode()}
     hbase.table("versions").put(stores.marker_key(DAY, RUN).encode(), cell)
 
 
@@ -90,7 +90,7 @@ def test_the_report_of_a_day_is_the_newest_marked_version_of_the_published_run(s
 
 def test_a_version_without_its_marker_is_not_shown(settings: Settings, hbase: Any) -> None:
     publish(hbase)
-    hbase.table("versions").rows[stores.marker_key(DAY, RUN).encode()].pop(f"m:{END:013}".encode())
+    hbase.table("versions").rows[stores.marker_key(DAY, RUN).encode()].pop(stores.marker_column("s", END).encode())
     assert readers.read_report(settings, DAY).table == MORNING
 
 
@@ -187,6 +187,13 @@ def test_the_versions_of_a_day_are_listed_by_run(settings: Settings, hbase: Any)
         (RUN, MIDNIGHT + 12 * HOUR, 1),
         (RUN, END, 4),
     ]
+    assert {(row["job"], row["mode"], row["published"]) for row in found["rows"]} == {
+        ("daily_report", "streaming", "no")
+    }
+    publish(hbase)
+    printed = run(settings, readers.versions, "--day", DAY, "--run", RUN, "--format", "csv").output
+    assert [row["published"] for row in csv.DictReader(io.StringIO(printed))] == ["yes", "yes"]
+    assert "no version of 2025-11-11 in run x" in sentence(run(settings, readers.versions, "--day", DAY, "--run", "x"))
     assert "no version of 2025-11-12" in sentence(run(settings, readers.versions, "--day", "2025-11-12"))
 
 

@@ -411,7 +411,7 @@ def a_run(hbase: Any, run_id: str, submitted: str, mode: str = "batch", topic: s
     run = runs.Run(run_id=run_id, job="daily_report", mode=mode, logic="l", topic=topic, submitted_at=submitted)
     runs.register(hbase, run)
     version = END if final else END - HOUR
-    marker = {f"m:{version:013}".encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    marker = {stores.marker_column(run.family, version).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
     hbase.table("versions").put(stores.marker_key(DAY, run_id).encode(), marker)
 
 

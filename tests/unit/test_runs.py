@@ -129,12 +129,38 @@ def test_the_versions_of_a_run_are_those_with_a_marker_the_oldest_first(hbase: A
     versions = hbase.table("versions")
     for version in (END, END - HOUR):
         key = stores.marker_key(DAY, "one").encode()
-        versions.put(key, {f"m:{version:013}".encode(): b'{"rows": 3, "orders": 1, "amount": "1.00"}'})
-    versions.put(stores.marker_key(DAY, "one-more").encode(), {b"m:1762876800000": b"{}"})
-    found = runs.markers(hbase, DAY, "one")
+        column = stores.marker_column("b", version).encode()
+        versions.put(key, {column: b'{"rows": 3, "orders": 1, "amount": "1.00"}'})
+    versions.put(stores.marker_key(DAY, "one-more").encode(), {b"m:b1762876800000": b"{}"})
+    found = runs.markers(hbase, DAY, "one", "b")
     assert list(found) == [END - HOUR, END]
     assert found[END] == runs.Marker(rows=3, orders=1, amount="1.00")
     assert runs.runs_of_day(hbase, DAY) == ["one", "one-more"]
+
+
+def test_the_versions_of_one_mode_say_nothing_of_the_other(hbase: Any) -> None:
+    key = stores.marker_key(DAY, "one").encode()
+    for family, orders in (("s", 1), ("b", 2)):
+        marker = runs.Marker(rows=3, orders=orders, amount="1.00").model_dump_json().encode()
+        hbase.table("versions").put(key, {stores.marker_column(family, END).encode(): marker})
+    assert [runs.markers(hbase, DAY, "one", family)[END].orders for family in ("s", "b")] == [1, 2]
+
+
+def test_the_versions_that_an_earlier_release_marked_still_count(hbase: Any) -> None:
+    key = stores.marker_key(DAY, "one").encode()
+    hbase.table("versions").put(key, {f"m:{END:013}".encode(): b'{"rows": 3, "orders": 1, "amount": "1.00"}'})
+    assert list(runs.markers(hbase, DAY, "one", "s")) == [END]
+
+
+def test_the_versions_of_a_day_are_told_by_run(hbase: Any) -> None:
+    runs.set_state(hbase, "unknown", "running")
+    for run_id, mode, family in (("one", "batch", "b"), ("two", "streaming", "s"), ("three", "batch", "s")):
+        runs.register(hbase, a_run(run_id, mode=mode))
+        marker = {stores.marker_column(family, END).encode(): b'{"rows": 3, "orders": 1, "amount": "1.00"}'}
+        for key in (run_id, "unknown"):
+            hbase.table("versions").put(stores.marker_key(DAY, key).encode(), marker)
+    found = {run.run_id: list(markers) for run, markers in runs.versions_of_day(hbase, DAY)}
+    assert found == {"one": [END], "two": [END]}
 
 
 def test_a_run_is_submitted_by_one_at_a_time(hbase: Any, settings: Settings) -> None:
@@ -246,7 +272,7 @@ def test_what_an_earlier_release_published_is_still_read(hbase: Any) -> None:
 def with_a_version(hbase: Any, run: Run) -> Run:
     """Register a run, with a marked version of the day (no rows)."""
     runs.register(hbase, run)
-    marker = {f"m:{END:013}".encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    marker = {stores.marker_column(run.family, END).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
     hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
     return run
 
@@ -338,7 +364,7 @@ def test_a_publication_describes_the_newest_marked_version_and_no_later_cell(hba
     for version, orders in ((END - 2 * HOUR, b"1"), (END - HOUR, b"2"), (END, b"3")):
         hbase.table("daily_sales").put(key, {b"s:orders": orders}, timestamp=version)
     for version in (END - 2 * HOUR, END - HOUR):
-        marker = {f"m:{version:013}".encode(): b'{"rows": 1, "orders": 0, "amount": "0.00"}'}
+        marker = {stores.marker_column(run.family, version).encode(): b'{"rows": 1, "orders": 0, "amount": "0.00"}'}
         hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
     found = runs.publication_of(hbase, settings, run, DAY)
     assert (found.watermark, found.rows) == (END - HOUR, 1)

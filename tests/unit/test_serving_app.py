@@ -62,7 +62,7 @@ def hbase(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
         cells = {"orders": orders, "amount": amount, "users": users}
         fake.table("daily_sales").put(key, {f"s:{k}".encode(): v.encode() for k, v in cells.items()}, timestamp=END)
     marker = runs.Marker(rows=5, orders=4, amount="3.95").model_dump_json().encode()
-    fake.table("versions").put(stores.marker_key(DAY, RUN).encode(), {f"m:{END:013}".encode(): marker})
+    fake.table("versions").put(stores.marker_key(DAY, RUN).encode(), {stores.marker_column("s", END).encode(): marker})
     for partition, records in ((0, 7), (1, 2)):
         key = stores.verdict_key(DAY, RUN, partition, "late").encode()
         fake.table("verdicts").put(key, {b"s:records": str(records).encode()}, timestamp=END)
