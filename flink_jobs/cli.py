@@ -21,6 +21,7 @@ from flink_jobs import (
     health,
     late,
     order_import,
+    publication,
     readers,
     rebuild,
     reconcile,
@@ -123,7 +124,8 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
     "The past": [late.late, supply.supply, backfill_commands.backfill, difference.diff],
     "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
-    "Figures": [readers.report, readers.minutes, readers.versions, readers.published, readers.publish, serve],
+    "Figures": [readers.report, readers.minutes, readers.versions, serve],
+    "What readers are shown": [publication.published, publication.publish, publication.rollback],
     "Trust": [reconcile.reconcile, health.health],
     "Shell": [completion],
 }

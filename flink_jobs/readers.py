@@ -1,21 +1,20 @@
-"""What was sold on a day, and minute by minute; which runs, versions and publications are there?
+"""What was sold on a day, and minute by minute; which runs and versions are there?
 
-Reads HBase, HDFS (with `--from-hdfs`) and Redis; writes the `published` row and the Redis pointer in `publish`, and
-prints. Figures are always one version of one run, and say of which: by default the run that is published, at its
-newest marked version. A version without its marker is never shown, nor a mix of two.
+Reads HBase, HDFS (with `--from-hdfs`) and Redis; writes nothing but the pointers in Redis, and prints. Figures are
+always one version of one run, and say of which: by default the run that is published, at its newest marked version. A
+version without its marker is never shown, nor a mix of two.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import click
 import happybase
-import redis as redis_client
 
-from flink_jobs import flink_rest, full_store, regions, stores
+from flink_jobs import flink_rest, regions, stores
 from flink_jobs import runs as run_table
 from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
@@ -320,85 +319,3 @@ def versions(settings: Settings, day: str, run_id: str | None, form: str) -> Non
         raise UserError(f"there is no version of {day}{' in run ' + run_id if run_id else ''}; see `samewater runs`")
     columns = ["run", "job", "mode", "published", "version", "epoch_ms", "rows", "orders", "amount"]
     show(form, columns, rows, {"day": day})
-
-
-@click.command()
-@format_option("table", "json", "csv")
-@click.pass_obj
-def published(settings: Settings, form: str) -> None:
-    """The published run of each report and day."""
-    with stores.hbase(settings) as connection:
-        found = list(run_table.list_published(connection))
-    columns = ["report", "day", "run_id", "mode", "version", "rows", "reconciled", "who", "at", "previous"]
-    show(form, columns, [_published_row(settings, form, *one) for one in found], {})
-
-
-def _published_row(
-    settings: Settings,
-    form: str,
-    report_name: str,
-    day: str,
-    publication: run_table.Publication,
-    verdict: run_table.Reconciled | None,
-) -> Mapping[str, Any]:
-    row = {"report": report_name, "day": day, **publication.model_dump()}
-    row["reconciled"] = "" if verdict is None else verdict.word
-    row["version"] = "" if publication.watermark is None else readable(publication.watermark, settings.time)
-    if form != "json":
-        row["rows"] = "" if publication.rows is None else publication.rows
-        row["previous"] = " ".join(publication.previous)
-    return row
-
-
-@click.command()
-@click.argument("run_id", metavar="RUN", type=RUN_ID)
-@click.option("--day", help="Business day of a report; a run of the dashboard needs none.")
-@click.option("--instead-of", metavar="RUN", help="Only if this run is the published one.")
-@click.option("--anyway", is_flag=True, help="Even a dashboard run that is behind the one on the screen.")
-@click.pass_obj
-def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | None, anyway: bool) -> None:
-    """Let readers see a run; to undo, publish the one before.
-
-    Example: samewater publish RUN --day 2025-11-11 --instead-of OTHER_RUN
-    """
-    with stores.hbase(settings) as connection:
-        run = run_table.get(connection, run_id)
-        if run.job != run_table.DASHBOARD and day is None:
-            raise UserError(f"run {run_id} is published day by day; name one with --day")
-        which = run_table.LIVE if run.job == run_table.DASHBOARD or day is None else parse_day(day)
-        if which == run_table.LIVE and not anyway:
-            _refuse_behind(settings, run_id, run_table.published(connection, run.job, which))
-        make = full_store.publication_of if run.job == run_table.FULL_REPORT else run_table.publication_of
-        new = make(connection, settings, run, which)
-        report_name = run_table.report_of(run)
-        client = stores.redis(settings)  # if it is down, that is said before anything is flipped
-        flipped = run_table.publish(connection, report_name, which, new, instead_of)
-        follow(settings, connection, client, report_name, which)
-    before = f", before it {flipped.previous[0]}" if flipped.previous else ""
-    click.echo(f"{report_name} of {which} shows run {run_id}{before}")
-
-
-def follow(
-    settings: Settings, connection: happybase.Connection, client: redis_client.Redis, report_name: str, day: str
-) -> None:
-    """Let Redis show what has just been published."""
-    if report_name == run_table.DASHBOARD:
-        run_table.sync(connection, client, settings)
-    elif report_name == run_table.REPORT:
-        run_table.sync_day(connection, client, settings, day)
-
-
-def _refuse_behind(settings: Settings, run_id: str, on_screen: run_table.Publication | None) -> None:
-    """Counts on the screen never go back: raise `UserError` if this run has fewer final minutes than the one shown."""
-    if on_screen is None or on_screen.run_id == run_id:
-        return
-    client = stores.redis(settings)
-    shown = stores.read_final_until(client, settings, on_screen.run_id)
-    own = stores.read_final_until(client, settings, run_id)
-    # Both close their minutes by the same log: they may differ by the one that is being closed.
-    if shown is not None and (own is None or own < shown - 60_000):
-        reached = "nothing yet" if own is None else readable(own, settings.time)
-        raise UserError(
-            f"run {run_id} is final until {reached}, run {on_screen.run_id} on the screen until "
-            f"{readable(shown, settings.time)}; wait until it has caught up, or say --anyway"
-        )

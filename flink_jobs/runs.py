@@ -18,7 +18,7 @@ import getpass
 import json
 import secrets
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,7 @@ REPORT = "daily_report"
 FULL_REPORT = "full_report"
 BACKFILL = "backfill"
 LIVE = "live"  # the one "day" of the dashboard
+ROLLBACK = "rollback"
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
 _RECONCILED = b"p:reconciled|"  # and the run
@@ -369,18 +370,12 @@ def publish(
     return flipped
 
 
-def rollback(
-    connection: happybase.Connection,
-    settings: Settings,
-    report: str,
-    day: str,
-    instead_of: str | None = None,
-    to: str | None = None,
-) -> Publication:
-    """Let readers see again the run that they were shown before, or run `to` of the history.
+def before(
+    connection: happybase.Connection, report: str, day: str, to: str | None = None
+) -> tuple[Publication, Publication]:
+    """What is published, and what a rollback would show: the run that was shown before, or `to` of the history.
 
-    The run that it takes away is what the next rollback brings back. `instead_of`: only if this run is the published
-    one. Raises `UserError` if the history has no such run, if it cannot be published any more, and as `publish` does.
+    Raises `UserError` if the history has no such run.
     """
     shown_before = history(connection, report, day)
     now = shown_before[0] if shown_before else None
@@ -390,11 +385,33 @@ def rollback(
         raise UserError(
             f"{report} of {day} shows {_named(now)}, and {other}; see `samewater published --day {day} --history`"
         )
-    back = others[0].model_copy(update={"who": submitter(), "at": now_iso(settings)})
-    if report == REPORT:
-        back = publication_of(connection, settings, get(connection, back.run_id), day)
-    instead_of = now.run_id if instead_of is None else instead_of
-    return publish(connection, report, day, back.model_copy(update={"why": "rollback"}), instead_of)
+    return now, others[0]
+
+
+def rollback(
+    connection: happybase.Connection,
+    settings: Settings,
+    report: str,
+    day: str,
+    instead_of: str | None = None,
+    to: str | None = None,
+    describe: Callable[[happybase.Connection, Settings, Run, str], Publication] | None = None,
+) -> Publication:
+    """Let readers see again the run that they were shown before, or run `to` of the history.
+
+    The run that it takes away is what the next rollback brings back. `instead_of`: only if this run is the published
+    one. `describe`: what a publication says of the run now; `publication_of` unless told. Raises `UserError` if the
+    history has no such run, if it cannot be published any more, and as `publish` does.
+    """
+    now, back = before(connection, report, day, to)
+    said = (describe or publication_of)(connection, settings, get(connection, back.run_id), day)
+    return publish(
+        connection,
+        report,
+        day,
+        said.model_copy(update={"why": ROLLBACK}),
+        now.run_id if instead_of is None else instead_of,
+    )
 
 
 def report_of(run: Run) -> str:

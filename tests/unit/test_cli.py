@@ -18,7 +18,7 @@ from flink_jobs import cli, run_id, runs
 from flink_jobs.console import format_option, show
 from flink_jobs.errors import UserError
 
-SELF_EXPLAINING = {"up", "status", "logs", "restart", "demo", "published", "runs"}
+SELF_EXPLAINING = {"up", "status", "logs", "restart", "demo", "runs"}
 
 
 def help_of(*arguments: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_hbase import put_in_place
 
-from flink_jobs import console, readers, regions, runs, stores
+from flink_jobs import console, publication, readers, regions, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.stores import Table
@@ -198,20 +198,12 @@ def test_the_versions_of_a_day_are_listed_by_run(settings: Settings, hbase: Any)
 
 
 def test_publishing_a_run_makes_it_the_one_that_is_read(settings: Settings, hbase: Any, redis: FakeRedis) -> None:
-    assert run(settings, readers.publish, RUN, "--day", DAY).exception is None
+    assert run(settings, publication.publish, RUN, "--day", DAY).exception is None
     assert readers.read_report(settings, DAY).run.run_id == RUN
-    found = json.loads(run(settings, readers.published, "--format", "json").output)
+    found = json.loads(run(settings, publication.published, "--format", "json").output)
     of_day = next(row for row in found["rows"] if row["report"] == "daily_report")
     assert (of_day["day"], of_day["run_id"], of_day["rows"]) == (DAY, RUN, 5)
     assert of_day["digest"] == stores.digest(WHOLE)
-
-
-def test_publishing_needs_a_day_a_known_run_and_a_version(settings: Settings, hbase: Any) -> None:
-    assert "--day" in sentence(run(settings, readers.publish, RUN))
-    assert "not registered" in sentence(run(settings, readers.publish, "nope", "--day", DAY))
-    assert "no version of 2025-11-12" in sentence(run(settings, readers.publish, RUN, "--day", "2025-11-12"))
-    assert "not a day" in sentence(run(settings, readers.publish, RUN, "--day", "today"))
-    assert runs.published(hbase, "daily_report", DAY) is None
 
 
 def test_the_runs_are_listed(settings: Settings, hbase: Any) -> None:
