@@ -127,6 +127,22 @@ def test_rows_that_are_not_what_the_marker_counted_are_refused(
         readers.read_report(settings, DAY)
 
 
+@pytest.mark.parametrize("level", ["ALL|ALL", "110000|ALL"])
+def test_levels_of_two_attempts_are_not_shown_together(settings: Settings, hbase: Any, level: str) -> None:
+    publish(hbase)
+    key = stores.sales_key(DAY, RUN, *level.split("|"), buckets=settings.report.buckets).encode()
+    hbase.table("daily_sales").put(key, {b"s:orders": b"5"}, END)
+    with pytest.raises(UserError, match="cities do not add up"):
+        readers.read_report(settings, DAY)
+
+
+def test_rows_of_a_version_that_is_being_written_are_not_shown(settings: Settings, hbase: Any) -> None:
+    publish(hbase)
+    key = stores.sales_key(DAY, RUN, "110000", "110100", settings.report.buckets).encode()
+    hbase.table("daily_sales").put(key, {b"s:orders": b"9", b"s:amount": b"9.00", b"s:users": b"9"}, END + HOUR)
+    assert readers.read_report(settings, DAY).table == WHOLE
+
+
 def test_without_a_published_run_the_report_names_the_runs_to_choose_from(settings: Settings, hbase: Any) -> None:
     with pytest.raises(UserError, match=f"nothing is published for {DAY}.*{RUN}"):
         readers.read_report(settings, DAY)
