@@ -188,7 +188,7 @@ def main(
             }
         )
         run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))
-        with job.attempt(settings, run.run_id, run.mode) as started:
+        with job.attempt(settings, run.run_id) as started:
             clear(settings, run.run_id, only_minutes)
             result = statements.execute()
             started(str(result.get_job_client().get_job_id()))

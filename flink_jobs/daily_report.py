@@ -111,7 +111,7 @@ def main(
         return
     if provisional:
         click.echo(f"note: {last} is not closed yet: this run is provisional and will not be published by itself")
-    with job.attempt(settings, run.run_id, mode) as started:
+    with job.attempt(settings, run.run_id) as started:
         clear_files(settings, run.run_id)
         result = statements.execute()
         started(str(result.get_job_client().get_job_id()))

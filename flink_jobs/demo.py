@@ -148,7 +148,7 @@ def end_earlier(settings: Settings, mode: str) -> None:
         stores.ensure_tables(connection)
         for run in runs.list_runs(connection, mode=mode):
             if run.topic.startswith(TOPIC) and run.topic != settings.kafka.topic and run.state == "running":
-                cancel(settings, "batch" if mode == "batch" else "realtime", run.flink_job_id)
+                cancel(settings, run.cluster, run.flink_job_id)
                 recovery.forget_checkpoints(settings, run.run_id)
                 runs.set_state(connection, run.run_id, "stopped")
     if mode == "streaming":

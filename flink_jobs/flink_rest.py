@@ -18,7 +18,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 
 CLUSTERS = {"streaming": "realtime", "batch": "batch"}
-"""Mode of a run -> the cluster it lives on."""
+"""Mode of a run -> the cluster that it lives on, unless it says another."""
 START_S = 90.0
 STOP_S = 60.0
 SAVEPOINT_S = 300.0

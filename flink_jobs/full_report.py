@@ -94,7 +94,7 @@ def make(settings: Settings, inputs: Inputs, run_id: str | None, parallelism: in
     session.register(FUNCTIONS)
     statements = build(session)
     run = job.register(settings, job.Prepared(files, options, run))
-    with job.attempt(settings, run.run_id, run.mode) as started:
+    with job.attempt(settings, run.run_id) as started:
         full_store.clear(settings, run.run_id)
         result = statements.execute()
         started(str(result.get_job_client().get_job_id()))

@@ -224,14 +224,14 @@ def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
 
 
 @contextmanager
-def attempt(settings: Settings, run_id: str, mode: str) -> Iterator[Callable[[str], None]]:
+def attempt(settings: Settings, run_id: str) -> Iterator[Callable[[str], None]]:
     """One submission of a registered run; gives the function that notes which Flink job it became.
 
     Of two submissions of the same run at once one is refused, and any while a Flink job of the run lives: they would
     write the same rows to HDFS twice. What goes wrong inside is noted as the run's state `failed`.
     """
-    cluster = flink_rest.CLUSTERS[mode]
     with stores.hbase(settings) as connection:
+        cluster = runs.get(connection, run_id).cluster
         claim = runs.claim(connection, settings, run_id)
     try:
         living = flink_rest.living_job(settings, cluster, run_id)

@@ -125,13 +125,14 @@ class Watch:
         self._before = newest
         if "hbase" in answers:
             running, facts = answers["hbase"]
-            if "flink-realtime" in answers:
-                living = {job["jid"]: job for job in answers["flink-realtime"]}
-                for run in running:
+            for run in running:
+                cluster = f"flink-{run.cluster}"
+                if cluster in answers:
+                    living = {job["jid"]: job for job in answers[cluster]}
                     try:
                         _job(look, self._settings, run, living, newest, ends)
                     except UserError as silent:
-                        look.silent["flink-realtime"] = str(silent)
+                        look.silent[cluster] = str(silent)
             self._results(look, facts, newest, "redis" in answers)
         return look
 
@@ -243,14 +244,14 @@ def _job(
     if found is None:
         return
     now_ms = time.time() * 1000
-    restarts = flink_rest.job_metrics(settings, "realtime", flink_job, ["numRestarts"]).get("numRestarts")
+    restarts = flink_rest.job_metrics(settings, run.cluster, flink_job, ["numRestarts"]).get("numRestarts")
     if restarts is not None:
         look.add("job_restarts_total", labels, restarts)
-    failures = [f for f in flink_rest.failures(settings, "realtime", flink_job) if f["timestamp"] > now_ms - HOUR_MS]
+    failures = [f for f in flink_rest.failures(settings, run.cluster, flink_job) if f["timestamp"] > now_ms - HOUR_MS]
     look.add("job_failures_last_hour", labels, len(failures))
     for trace, sink in SINKS.items():
         look.add("sink_errors_last_hour", (*labels, sink), sum(trace in f["stacktrace"] for f in failures))
-    last = flink_rest.checkpoints(settings, "realtime", flink_job)["latest"]["completed"]
+    last = flink_rest.checkpoints(settings, run.cluster, flink_job)["latest"]["completed"]
     since = last["latest_ack_timestamp"] if last else found["start-time"]
     look.add("checkpoint_age_seconds", labels, (now_ms - since) / 1000)
     if last:
@@ -262,7 +263,7 @@ def _job(
 def _partitions(
     look: Look, settings: Settings, run: runs.Run, newest: Mapping[int, int | None], ends: Mapping[int, int]
 ) -> None:
-    found = flink_rest.source_metrics(settings, "realtime", run.flink_job_id, ("currentWatermark", "currentOffset"))
+    found = flink_rest.source_metrics(settings, run.cluster, run.flink_job_id, ("currentWatermark", "currentOffset"))
     leading = max((at for at in newest.values() if at is not None), default=None)
     # A job's rowtime is the time on the business zone's clocks; epoch ms are that less the zone's offset.
     offset_ms = int(settings.time.offset.total_seconds()) * 1000

@@ -280,15 +280,13 @@ def runs(settings: Settings, job: str | None, mode: str | None, form: str) -> No
 
 def _flink_states(settings: Settings, noted_running: list[run_table.Run]) -> dict[str, str]:
     states: dict[str, str] = {}
-    for mode, cluster in flink_rest.CLUSTERS.items():
-        of_mode = [run for run in noted_running if run.mode == mode]
-        if not of_mode:
-            continue
+    for cluster in sorted({run.cluster for run in noted_running}):
+        there = [run for run in noted_running if run.cluster == cluster]
         try:
             jobs = {job["jid"]: job["state"] for job in flink_rest.jobs(settings, cluster)}
-            states |= {run.run_id: jobs.get(run.flink_job_id, "gone") for run in of_mode}
+            states |= {run.run_id: jobs.get(run.flink_job_id, "gone") for run in there}
         except UserError:
-            states |= {run.run_id: "?" for run in of_mode}
+            states |= {run.run_id: "?" for run in there}
     return states
 
 

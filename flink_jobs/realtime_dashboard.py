@@ -71,12 +71,16 @@ def publish(settings: Settings, run: runs.Run) -> str | None:
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
         old = runs.published(connection, runs.DASHBOARD, runs.LIVE)
-        if old is not None and flink_rest.living_job(settings, "realtime", old.run_id):
+        if old is not None and _lives(settings, runs.find(connection, old.run_id)):
             return old.run_id
         new = runs.publication_of(connection, settings, run, runs.LIVE)
         runs.publish(connection, runs.DASHBOARD, runs.LIVE, new)
         runs.sync(connection, client, settings)
     return None
+
+
+def _lives(settings: Settings, run: runs.Run | None) -> bool:
+    return run is not None and flink_rest.living_job(settings, run.cluster, run.run_id) is not None
 
 
 @click.command()
@@ -116,7 +120,7 @@ def main(
         )
     run = job.register(settings, prepared)
     if mode == "batch":
-        with job.attempt(settings, run.run_id, mode) as started:
+        with job.attempt(settings, run.run_id) as started:
             result = statements.execute()
             started(str(result.get_job_client().get_job_id()))
             click.echo(f"run {run.run_id}")

@@ -27,7 +27,6 @@ from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.submit import resubmit
 
-CLUSTER = "realtime"  # where streaming runs live
 _PROOF = "_metadata"  # Flink writes it last
 
 
@@ -50,11 +49,12 @@ def stop_run(settings: Settings, run_id: str) -> Stopped:
 
     Raises `UserError` if the run is not a living streaming run, or if the savepoint fails (the job then goes on).
     """
-    flink_job = flink_rest.living_job(settings, CLUSTER, _streaming_run(settings, run_id).run_id)
+    run = _streaming_run(settings, run_id)
+    flink_job = flink_rest.living_job(settings, run.cluster, run_id)
     if flink_job is None:
         raise UserError(f"run {run_id} is not at work; `samewater resume {run_id}` goes on with it")
     target = settings.hdfs.uri + stores.savepoints_folder(settings, run_id)
-    savepoint = flink_rest.stop(settings, CLUSTER, flink_job, target)
+    savepoint = flink_rest.stop(settings, run.cluster, flink_job, target)
     with stores.hbase(settings) as connection:
         runs.set_state(connection, run_id, "stopped", savepoint=savepoint)
     with stores.hdfs(settings) as files:
@@ -73,7 +73,7 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
     checkpoint.
     """
     run = _streaming_run(settings, run_id)
-    living = flink_rest.living_job(settings, CLUSTER, run_id)
+    living = flink_rest.living_job(settings, run.cluster, run_id)
     if living is not None:
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
@@ -83,7 +83,7 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
             if state is None or closed > state.completed:
                 files.rm(name)
     # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
-    resubmit(settings, conf, run_id, None if state is None else state.path, claim=named is None)
+    resubmit(settings, conf, run, None if state is None else state.path, claim=named is None)
     return state
 
 

@@ -22,7 +22,7 @@ def main(conf: str | None, run_id: str) -> None:
     """Go on with a run."""
     settings = Settings.load(conf)
     kept = compiled.read(settings, run_id)
-    with job.attempt(settings, run_id, "streaming") as started:
+    with job.attempt(settings, run_id) as started:
         started(execute(kept))
     click.echo(f"run {run_id}")
 

@@ -83,7 +83,7 @@ def start(prepared: job.Prepared, sinks: Iterable[str], orders: str | None = Non
 
 def launch(settings: Settings, session: Session, run: runs.Run, statements: StatementSet) -> None:
     """Start a streaming run, and keep what it needs to go on after a stop."""
-    with job.attempt(settings, run.run_id, run.mode) as started:
+    with job.attempt(settings, run.run_id) as started:
         # What runs is the compiled plan, so that its operators have the ids that the kept one will have.
         plan = statements.compile_plan()
         compiled.keep(settings, session.compiled(run.run_id, plan))

@@ -106,7 +106,7 @@ def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     prepared = job.prepare(settings, request, module.options(request.mode, settings), step, provisional)
     text = script(prepared, name, module.SINKS)
     run = job.register(settings, prepared)
-    with job.attempt(settings, run.run_id, run.mode) as started:
+    with job.attempt(settings, run.run_id) as started:
         if request.mode == "batch":
             daily_report.clear_files(settings, run.run_id)
         run_script(settings, cluster, text)

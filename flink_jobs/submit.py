@@ -30,33 +30,38 @@ def package() -> Path:
     return target
 
 
-def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str]) -> str:
+def submit(
+    settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str], cluster: str | None = None
+) -> str:
     """Submit a job and return its run id; a streaming job is RUNNING by then, a batch job FINISHED.
 
-    Raises `UserError` with the job's own sentence if it refused, or with the first cause if it failed.
+    `cluster`: another one than that of the mode. Raises `UserError` with the job's own sentence if it refused, or with
+    the first cause if it failed.
     """
-    cluster = flink_rest.CLUSTERS[mode]
-    refuse_without_slots(settings, mode, _asked_parallelism(arguments))
-    return _flink_run(settings, cluster, conf, f"flink_jobs.{job}", package(), (), arguments)
+    cluster = cluster or flink_rest.CLUSTERS[mode]
+    refuse_without_slots(settings, mode, _asked_parallelism(arguments), cluster)
+    return _flink_run(settings, cluster, mode, conf, f"flink_jobs.{job}", package(), (), arguments)
 
 
-def resubmit(settings: Settings, conf: str | None, run_id: str, state: str | None, claim: bool) -> None:
+def resubmit(settings: Settings, conf: str | None, run: runs.Run, state: str | None, claim: bool) -> None:
     """Go on with a streaming run by what was kept of it, from a savepoint or checkpoint (None: from its beginning).
 
     `claim`: Flink removes that state once it needs it no more.
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
-    kept = compiled.read(settings, run_id)
-    refuse_without_slots(settings, "streaming", int(kept.options["parallelism.default"]))
+    kept = compiled.read(settings, run.run_id)
+    refuse_without_slots(settings, run.mode, int(kept.options["parallelism.default"]), run.cluster)
     options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
-        functions = compiled.fetch_functions(settings, run_id, Path(folder))
-        _flink_run(settings, "realtime", conf, "flink_jobs.resumed", functions, options, ("--run-id", run_id))
+        functions = compiled.fetch_functions(settings, run.run_id, Path(folder))
+        which = ("--run-id", run.run_id)
+        _flink_run(settings, run.cluster, run.mode, conf, "flink_jobs.resumed", functions, options, which)
 
 
 def _flink_run(
     settings: Settings,
     cluster: str,
+    mode: str,
     conf: str | None,
     module: str,
     functions: Path,
@@ -64,7 +69,7 @@ def _flink_run(
     arguments: Sequence[str],
 ) -> str:
     command = [str(stack.flink_bin()), "run", *options]
-    if cluster != "batch":
+    if mode != "batch":
         command.append("-d")
     command += ["-m", getattr(settings.flink, cluster).rest, "-pym", module, "-pyfs", str(functions), "--"]
     if conf is not None:
@@ -82,7 +87,7 @@ def _flink_run(
         raise UserError(f"{module} was not submitted to the cluster `{cluster}`: {reason}")
     for note in re.findall(r"^note: .*$", output, re.MULTILINE):
         click.echo(note, err=True)
-    if cluster != "batch":
+    if mode != "batch":
         with stores.hbase(settings) as connection:
             flink_job = runs.get(connection, said[1]).flink_job_id
         flink_rest.await_running(settings, cluster, flink_job)
@@ -96,14 +101,14 @@ def _asked_parallelism(arguments: Sequence[str]) -> int | None:
     return None
 
 
-def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None) -> None:
-    """Raise `UserError`, naming the jobs there, if the mode's cluster has too few free slots for one more job.
+def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None, cluster: str | None = None) -> None:
+    """Raise `UserError`, naming the jobs there, if a cluster has too few free slots for one more job.
 
-    `parallelism`: None for that of the settings. A batch job does with one slot; a streaming job needs one for each of
-    its parallel subtasks at once.
+    `cluster`: None for that of the mode; `parallelism`: None for that of the settings. A batch job does with one slot;
+    a streaming job needs one for each of its parallel subtasks at once.
     """
-    cluster = flink_rest.CLUSTERS[mode]
-    needed = 1 if mode == "batch" else parallelism or getattr(settings.flink, cluster).parallelism
+    cluster = cluster or flink_rest.CLUSTERS[mode]
+    needed = 1 if mode == "batch" else parallelism or settings.flink.realtime.parallelism
     free = flink_rest.overview(settings, cluster)["slots-available"]
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

@@ -105,7 +105,7 @@ class Beside:
         try:
             # Before Flink has given it an id it is only about to start.
             id_in_flink = found.flink_job_id
-            state = flink_rest.job_state(self._settings, "realtime", id_in_flink) if id_in_flink else None
+            state = flink_rest.job_state(self._settings, found.cluster, id_in_flink) if id_in_flink else None
         except UserError:
             state = None  # that Flink is silent is told by the look
         return Job(found.run_id, found.state, state), ""

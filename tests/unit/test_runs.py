@@ -60,6 +60,14 @@ def test_a_registered_run_is_read_back_as_it_was(hbase: Any) -> None:
     assert runs.get(hbase, "daily_report-batch-1") == a_run()
 
 
+def test_a_run_lives_on_the_cluster_of_its_mode_unless_it_says_another(hbase: Any) -> None:
+    for run_id, fields in (("b", {}), ("s", {"mode": "streaming"}), ("r", {"mode": "streaming", "cluster": "batch"})):
+        runs.register(hbase, a_run(run_id, **fields))
+    hbase.table("runs").put(b"of-an-earlier-release", {b"r:job": b"daily_report", b"r:mode": b"streaming"})
+    found = {run.run_id: run.cluster for run in runs.list_runs(hbase)}
+    assert found == {"b": "batch", "s": "realtime", "r": "batch", "of-an-earlier-release": "realtime"}
+
+
 def test_registering_a_run_again_changes_nothing(hbase: Any) -> None:
     runs.register(hbase, a_run())
     runs.set_state(hbase, "daily_report-batch-1", "running", "f00")
