@@ -69,8 +69,8 @@ def stop_run(settings: Settings, run_id: str) -> Stopped:
 def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str | None = None) -> State | None:
     """Go on with a run that is not at work; returns the state it went on from, None if it had none and began again.
 
-    From `savepoint` (a path of HDFS), else from where it was stopped, else (it failed or was cancelled) from its newest
-    checkpoint.
+    From `savepoint` (a path of HDFS), else from where it was stopped, else (it failed, was cancelled, or who stopped it
+    died before that was noted) from its newest checkpoint or savepoint.
     """
     run = _streaming_run(settings, run_id)
     living = flink_rest.living_job(settings, run.cluster, run_id)
@@ -78,12 +78,13 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
     with stores.hdfs(settings) as files:
-        state = _state(files, named) if named else _newest_checkpoint(files, settings, run_id)
+        state = _state(files, named) if named else newest_state(files, settings, run_id)
         for name, closed in list(_files(files, settings, run_id)):
             if state is None or closed > state.completed:
                 files.rm(name)
     # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
-    resubmit(settings, conf, run, None if state is None else state.path, claim=named is None)
+    own = state is not None and urlsplit(state.path).path.startswith(stores.checkpoints_folder(settings, run_id))
+    resubmit(settings, conf, run, None if state is None else state.path, claim=own and named is None)
     return state
 
 
@@ -114,10 +115,16 @@ def _state(files: fsspec.AbstractFileSystem, path: str) -> State:
     return State(path, _modified(info))
 
 
-def _newest_checkpoint(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> State | None:
+def newest_state(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> State | None:
+    """The newest complete checkpoint or savepoint of a run; None if it has none."""
+    patterns = (
+        f"{stores.checkpoints_folder(settings, run_id)}/*/chk-*/{_PROOF}",
+        f"{stores.savepoints_folder(settings, run_id)}/*/{_PROOF}",
+    )
     found = [
         State(settings.hdfs.uri + posixpath.dirname(name), _modified(files.info(name)))
-        for name in files.glob(f"{stores.checkpoints_folder(settings, run_id)}/*/chk-*/{_PROOF}")
+        for pattern in patterns
+        for name in files.glob(pattern)
     ]
     return max(found, key=lambda state: state.completed, default=None)
 
