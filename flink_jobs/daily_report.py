@@ -86,10 +86,12 @@ def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.
 @click.command()
 @click.option("--mode", type=click.Choice(["streaming", "batch"]), default="streaming", show_default=True)
 @click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
+@job.REPLAYS
 @job.options
 def main(
     mode: str,
     to_day: dt.datetime | None,
+    replays: str | None,
     conf: str | None,
     topic: str | None,
     run_id: str | None,
@@ -99,7 +101,8 @@ def main(
     """Submit the daily report."""
     settings = Settings.load(conf)
     first, last = (day.date() if day else None for day in (from_day, to_day))
-    request = job.Request("daily_report", mode, topic or settings.kafka.topic, first, last, run_id, parallelism)
+    log = topic or settings.kafka.topic
+    request = job.Request(runs.REPORT, mode, log, first, last, run_id, parallelism, replays=replays)
     provisional = mode == "batch" and job.is_open(settings, request)
     prepared = job.prepare(settings, request, options(mode, settings), "HOUR", provisional)
     session = start(prepared, SINKS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ class Request:
     """What a user asks of a job. Days are business days, both included; None: from the log's start, without end.
 
     `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is read. `onward`: a batch reads on
-    behind its days, to the log's end, where late orders of the days may stand.
+    behind its days, to the log's end, where late orders of the days may stand. `replays`: the live run beside which it
+    runs, on the batch cluster and shown to nobody.
     """
 
     job: str
@@ -52,6 +54,7 @@ class Request:
     floor: Mapping[int, int] = field(default_factory=dict)
     ceiling: Mapping[int, int] = field(default_factory=dict)
     onward: bool = False
+    replays: str | None = None
 
     def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Request:
         """The same request, over these offsets: what an earlier attempt of the same run was to read."""
@@ -63,6 +66,8 @@ class Request:
             raise UserError(f"--to {self.to_day} lies before --from {self.from_day}; give the earlier day first")
         if self.mode == "batch" and not (self.from_day and self.to_day):
             raise UserError("batch needs a closed range; give --from and --to (YYYY-MM-DD)")
+        if self.mode == "batch" and self.replays:
+            raise UserError("a replay takes the place of a streaming run; leave out --mode batch, or --replays")
 
 
 def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
@@ -117,7 +122,7 @@ def prepare(
     """Resolve the range of the log, and say how the run is to be made.
 
     `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `provisional`: its last day is open, so it is
-    not published by itself.
+    not published by itself; nor is a replay.
     """
     spans = log_spans(settings, request)
     starts = {partition: span.start for partition, span in spans.items()}
@@ -152,8 +157,11 @@ def prepare(
         end_offsets={str(partition): offset for partition, offset in ends.items()} if request.mode == "batch" else {},
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
+        cluster=flink_rest.CLUSTERS["batch" if request.replays else request.mode],
+        replays=request.replays or "",
+        provisional=bool(request.replays),
     )
-    options = flink_options(settings, run, request.parallelism, provisional) | dict(config)
+    options = flink_options(settings, run, request.parallelism, provisional or run.provisional) | dict(config)
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
 
 
@@ -186,6 +194,13 @@ def flink_options(
             }.items()
         ),
     }
+
+
+def kept_options(options: Mapping[str, str], run: runs.Run) -> dict[str, str]:
+    """The options that a run was submitted with, for its functions as it publishes by itself now, or does not."""
+    told = re.compile(rf"{re.escape(PREFIX)}provisional:(?:yes|no)")
+    now = f"{PREFIX}provisional:{'yes' if run.provisional else 'no'}"
+    return {name: told.sub(now, value) for name, value in options.items()}
 
 
 def register(settings: Settings, prepared: Prepared) -> runs.Run:
@@ -272,6 +287,10 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+REPLAYS = click.option("--replays", metavar="RUN", help="Beside this live run: on the batch cluster, shown to nobody.")
+"""The command-line option of a job that can be replayed."""
 
 
 def main(command: click.Command) -> None:

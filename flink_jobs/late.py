@@ -75,7 +75,7 @@ def _run_of(
     if published:
         return published
     for run in runs.list_runs(connection, job=runs.REPORT, topic=settings.kafka.topic):
-        if files.exists(stores.run_folder(settings, "rejected", day, run.run_id)):
+        if not run.provisional and files.exists(stores.run_folder(settings, "rejected", day, run.run_id)):
             return run.run_id
     return None
 

@@ -159,7 +159,9 @@ class Watch:
                 published_days={day for report, day, *_ in published if report == runs.REPORT},
             )
             for run in running:
-                last = runs.last_version(connection, run) if run.job == runs.REPORT else None
+                # Readers do not wait for a replay that nobody is shown.
+                awaited = run.job == runs.REPORT and not run.provisional
+                last = runs.last_version(connection, run) if awaited else None
                 if last is not None:
                     facts.last_versions[run.run_id] = last
                     day = str(self._settings.time.day_of(last - 1))

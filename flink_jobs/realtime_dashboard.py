@@ -87,11 +87,13 @@ def _lives(settings: Settings, run: runs.Run | None) -> bool:
 @click.option("--mode", type=click.Choice(["streaming", "batch"]), default="streaming", show_default=True)
 @click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day (batch).")
 @click.option("--like", metavar="RUN", help="Count what this run counts: its logic, and nothing before its offsets.")
+@job.REPLAYS
 @job.options
 def main(
     mode: str,
     to_day: dt.datetime | None,
     like: str | None,
+    replays: str | None,
     conf: str | None,
     topic: str | None,
     run_id: str | None,
@@ -108,7 +110,7 @@ def main(
             pattern = runs.get(connection, like)
     floor = {int(partition): offset for partition, offset in pattern.start_offsets.items()} if pattern else {}
     topic = topic or (pattern.topic if pattern else settings.kafka.topic)
-    request = job.Request(runs.DASHBOARD, mode, topic, first, last, run_id, parallelism, floor)
+    request = job.Request(runs.DASHBOARD, mode, topic, first, last, run_id, parallelism, floor, replays=replays)
     prepared = job.prepare(settings, request, options(mode, settings), "MINUTE")
     session = start(prepared, SINKS)
     statements = build(session)
@@ -128,7 +130,7 @@ def main(
             job.note(settings, run.run_id, "finished")
         return
     launch(settings, session, run, statements)
-    on_screen = publish(settings, run)
+    on_screen = None if replays else publish(settings, run)
     if on_screen is not None:
         click.echo(
             f"note: readers go on seeing run {on_screen}, which lives; once this one has caught up: "

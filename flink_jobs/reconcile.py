@@ -162,7 +162,8 @@ def read_run(
 def choose_run(
     settings: Settings, connection: happybase.Connection, mode: str, topic: str, day: str, named: str | None
 ) -> runs.Run | None:
-    """The named run, else the newest of this mode and topic with the last version of the day.
+    """The named run, else the newest of this mode and topic with the last version of the day, but for replays that were
+    not published: they may count by other rules.
 
     Raises `UserError` if the named run is not one of this mode on this topic.
     """
@@ -176,7 +177,8 @@ def choose_run(
         return run
     final = settings.time.day_end(dt.date.fromisoformat(day))
     candidates = runs.list_runs(connection, job=runs.REPORT, mode=mode, topic=topic)
-    return next((run for run in candidates if final in runs.markers(connection, day, run.run_id, run.family)), None)
+    known = (run for run in candidates if not run.provisional)
+    return next((run for run in known if final in runs.markers(connection, day, run.run_id, run.family)), None)
 
 
 def read_published(

@@ -1,7 +1,8 @@
 """How does a streaming run go on, as it was submitted?
 
-Reads from HDFS what was kept of the run (flink_jobs/compiled.py); reads and writes what the job itself does. Submitted
-by `samewater resume`, which fetches the run's own functions and names the state that it goes on with:
+Reads from HDFS what was kept of the run (flink_jobs/compiled.py), and of its row of `runs` whether it publishes by
+itself now; reads and writes what the job itself does. Submitted by `samewater resume`, which fetches the run's own
+functions and names the state that it goes on with:
 
     flink run -d -s SAVEPOINT -pym flink_jobs.resumed -pyfs udfs.zip -- --run-id RUN
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import click
 
-from flink_jobs import compiled, job
+from flink_jobs import compiled, job, runs, stores
 from flink_jobs.session import execute
 from flink_jobs.settings import Settings
 
@@ -22,6 +23,9 @@ def main(conf: str | None, run_id: str) -> None:
     """Go on with a run."""
     settings = Settings.load(conf)
     kept = compiled.read(settings, run_id)
+    with stores.hbase(settings) as connection:
+        run = runs.get(connection, run_id)
+    kept = kept.model_copy(update={"options": job.kept_options(kept.options, run)})
     with job.attempt(settings, run_id) as started:
         started(execute(kept))
     click.echo(f"run {run_id}")

@@ -67,6 +67,8 @@ class Run(_Row):
     `savepoint`: where its state lies when it is stopped. `cluster`: where its Flink job lives or lived last, by
     default that of its mode. Of a backfill: `supply_offsets`, partition of the supply -> start and end; `taken`;
     `base`, day -> run that was published when it began, or empty; `provisional`, whether its last day was open then.
+    Of a replay: `replays`, the run that it is to take the place of; `base`, day -> run that was shown before it, or
+    empty; `provisional`, whether it publishes nothing by itself, as long as it was not given that place.
     """
 
     run_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")
@@ -90,6 +92,7 @@ class Run(_Row):
     flink_job_id: str = ""
     savepoint: str = ""
     cluster: str = ""
+    replays: str = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -30,15 +30,13 @@ def package() -> Path:
     return target
 
 
-def submit(
-    settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str], cluster: str | None = None
-) -> str:
+def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str]) -> str:
     """Submit a job and return its run id; a streaming job is RUNNING by then, a batch job FINISHED.
 
-    `cluster`: another one than that of the mode. Raises `UserError` with the job's own sentence if it refused, or with
-    the first cause if it failed.
+    Raises `UserError` with the job's own sentence if it refused, or with the first cause if it failed.
     """
-    cluster = cluster or flink_rest.CLUSTERS[mode]
+    is_replay = any(argument.partition("=")[0] == "--replays" for argument in arguments)
+    cluster = flink_rest.CLUSTERS["batch" if is_replay else mode]
     refuse_without_slots(settings, mode, _asked_parallelism(arguments), cluster)
     return _flink_run(settings, cluster, mode, conf, f"flink_jobs.{job}", package(), (), arguments)
 

@@ -175,7 +175,8 @@ def report_run(connection: happybase.Connection, day: str, topic: str) -> runs.R
     if publication is not None:
         return runs.get(connection, publication.run_id)
     having = set(runs.runs_of_day(connection, day))
-    found = [run for run in runs.list_runs(connection, job=runs.REPORT, topic=topic) if run.run_id in having]
+    candidates = runs.list_runs(connection, job=runs.REPORT, topic=topic)
+    found = [run for run in candidates if run.run_id in having and not run.provisional]
     return next((run for run in found if run.mode == "streaming"), found[0] if found else None)
 
 

@@ -407,8 +407,11 @@ def settings() -> Settings:
     return Settings.load(DEFAULT_FILE)
 
 
-def a_run(hbase: Any, run_id: str, submitted: str, mode: str = "batch", topic: str = "orders", *, final: bool) -> None:
-    run = runs.Run(run_id=run_id, job="daily_report", mode=mode, logic="l", topic=topic, submitted_at=submitted)
+def a_run(
+    hbase: Any, run_id: str, submitted: str, mode: str = "batch", topic: str = "orders", *, final: bool, **more: Any
+) -> None:
+    fields = {"job": "daily_report", "mode": mode, "logic": "l", "topic": topic, "submitted_at": submitted}
+    run = runs.Run.model_validate({"run_id": run_id, **fields, **more})
     runs.register(hbase, run)
     version = END if final else END - HOUR
     marker = {stores.marker_column(run.family, version).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
@@ -422,12 +425,14 @@ def test_the_newest_run_that_has_the_whole_day_on_this_topic_is_chosen(settings:
     a_run(hbase, "unfinished", "2025-11-12T03", final=False)
     a_run(hbase, "elsewhere", "2025-11-12T04", topic="x", final=True)
     a_run(hbase, "live", "2025-11-12T05", "streaming", final=True)
+    a_run(hbase, "replay", "2025-11-12T06", "streaming", final=True, replays="live", provisional=True)
 
     def chosen(mode: str, named: str | None = None) -> str | None:
         run = reconcile.choose_run(settings, hbase, mode, "orders", DAY, named)
         return None if run is None else run.run_id
 
     assert (chosen("batch"), chosen("streaming"), chosen("batch", "older")) == ("newer", "live", "older")
+    assert chosen("streaming", "replay") == "replay"
     for unfit in ("live", "elsewhere", "nope"):
         with pytest.raises(UserError, match=unfit):
             chosen("batch", unfit)
