@@ -38,6 +38,7 @@ INSERTS = (
     MINUTES,
 )
 DATASETS = (*stores.DATASETS, stores.ADMISSIONS)
+LOST_MINUTES = "the minutes in Redis do not add up to the report"
 SUPPLY = "supply_"  # begins the names of the supply's tables
 
 
@@ -60,15 +61,18 @@ def build(session: Session, only_minutes: bool = False) -> StatementSet:
     return session.inserts(INSERTS)
 
 
-def values(settings: Settings, request: job.Request, supply: Mapping[int, Span], taken: runs.Taken) -> dict[str, str]:
+def values(
+    settings: Settings, request: job.Request, supply_topic: str, supply: Mapping[int, Span], taken: runs.Taken
+) -> dict[str, str]:
     """What `${name}` stands for in the SQL of a backfill alone."""
     assert request.from_day is not None and request.to_day is not None
-    left_out = ", ".join(f"'{name}'" for name in taken.left_out) or "CAST(NULL AS STRING)"
+    left_out = ", ".join("'" + name.replace("'", "''") + "'" for name in taken.left_out)
     return {
-        "supply_topic": settings.kafka.supply_topic,
+        "counting": "counted",
+        "supply_topic": supply_topic,
         "supply_start_offsets": job.offsets_text({partition: span.start for partition, span in supply.items()}),
         "supply_end_offsets": job.offsets_text({partition: span.end for partition, span in supply.items()}),
-        "left_out": left_out,
+        "supply_taken": f"COALESCE(supply, '') NOT IN ({left_out})" if left_out else "TRUE",
         "late_taken": "TRUE" if taken.late else "FALSE",
         "from_ms": str(settings.time.day_start(request.from_day)),
         "to_ms": str(settings.time.day_end(request.to_day)),
@@ -100,6 +104,7 @@ def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
     """Hold what a run wrote against itself. Raises `UserError` if a store holds other rows than the marker counted, if
     HBase, HDFS and Redis differ, or if cities do not add up.
     """
+    again = f"samewater backfill run {run.run_id}"
     client = stores.redis(settings)
     with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
         for day in run.days:
@@ -114,15 +119,13 @@ def refuse_unless_whole(settings: Settings, run: runs.Run) -> None:
                 or checks.marker_sums(rows) != {name: str(value) for name, value in marker.model_dump().items()},
                 "HDFS holds other rows than HBase": doubled or by_version.get(version, {}) != rows,
                 "cities do not add up": checks.totals_from_cities(rows) != checks.stored_totals(rows),
-                "the minutes in Redis do not add up to the report": checks.days_from_minutes(minutes)
-                != checks.report_as_days(rows)
+                LOST_MINUTES: checks.days_from_minutes(minutes) != checks.report_as_days(rows)
                 or totals != checks.days_from_minutes(minutes),
             }
             for what, is_so in wrong.items():
                 if is_so:
-                    raise UserError(
-                        f"run {run.run_id}, {day}: {what}; run it again: samewater backfill run {run.run_id}"
-                    )
+                    mend = f"{again} --only-minutes" if what == LOST_MINUTES and run.state == "finished" else again
+                    raise UserError(f"run {run.run_id}, {day}: {what}; run it again: {mend}")
 
 
 def clear(settings: Settings, run_id: str, only_minutes: bool = False) -> None:
@@ -157,23 +160,25 @@ def main(
         raise UserError("a backfill needs a first day; give --from")
     first, last = from_day.date(), to_day.date()
     known = _known(settings, run_id)
-    if known is None and only_minutes:
-        raise UserError("only a run that is there has minutes to bring back; name it with --run-id")
-    if known is not None and not only_minutes:
-        _refuse_shown(settings, known)
+    if only_minutes and (known is None or known.state != "finished"):
+        raise UserError("only a run that came to its end has minutes to bring back; name one with --run-id")
     topic = topic or (known.topic if known else settings.kafka.topic)
     refuse_unseen(settings, topic, first, last)
     taken = known.taken if known else runs.Taken(late=late, left_out=sorted(left_out))
-    with lease.held(settings, *(f"{runs.BACKFILL}|{day}" for day in _days(first, last))) as held:
+    things = [f"{runs.BACKFILL}|{day}" for day in _days(first, last)]
+    with lease.held(settings, *things, *([publishing(known.run_id)] if known else [])) as held:
+        if known is not None and not only_minutes:
+            _refuse_shown(settings, known)
         # Looked at before the log's end is: what is closed now is complete up to there.
         request = job.Request(runs.BACKFILL, "batch", topic, first, last, run_id, parallelism, onward=True)
         provisional = known.provisional if known else job.is_open(settings, request)
         if known is not None:
             request = request.between(known.start_offsets, known.end_offsets)
+        supply_topic = known.supply_topic if known else settings.kafka.supply_topic
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
         # Never published by the sink: a person looks at the difference first.
         prepared = job.prepare(settings, request, job.BATCH, "HOUR", provisional=True)
-        prepared.files.also(**values(settings, request, supply, taken))
+        prepared.files.also(**values(settings, request, supply_topic, supply, taken))
         session = start(prepared, SINKS)
         session.run("bind/supply_kafka")
         statements = build(session, only_minutes)
@@ -183,12 +188,15 @@ def main(
             update={
                 "base": base,
                 "taken": taken,
+                "supply_topic": supply_topic,
                 "supply_offsets": {str(partition): list(span) for partition, span in supply.items()},
                 "provisional": provisional,
             }
         )
         run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))
-        with job.attempt(settings, run.run_id) as started:
+        with job.attempt(settings, run.run_id, noted=not only_minutes) as started:
+            if not only_minutes:  # from here on it is not whole, so nobody can publish it
+                job.note(settings, run.run_id, "running")
             clear(settings, run.run_id, only_minutes)
             result = statements.execute()
             started(str(result.get_job_client().get_job_id()))
@@ -197,11 +205,19 @@ def main(
             if not only_minutes:
                 daily_report.mark_empty_days(settings, run, first, last, provisional=True)
             refuse_unless_whole(settings, run)
+            # Nobody follows the changes of a run that is not the dashboard's.
+            stores.redis(settings).unlink(f"{settings.redis.prefix}:{run.run_id}:changes")
             if held.lost:
                 raise UserError(f"another backfill works on these days too: run {run.run_id} was not seen alive")
-            job.note(settings, run.run_id, "provisional" if provisional else "finished")
+            if not only_minutes:
+                job.note(settings, run.run_id, "provisional" if provisional else "finished")
     if provisional:
         click.echo(f"note: {last} is not closed yet: run {run.run_id} shows what would be, and cannot be published")
+
+
+def publishing(run_id: str) -> str:
+    """The lease under which a run is published or done again, not both at once."""
+    return f"{runs.BACKFILL}|{run_id}"
 
 
 def _known(settings: Settings, run_id: str | None) -> runs.Run | None:

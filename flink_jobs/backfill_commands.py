@@ -10,14 +10,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import click
 import happybase
+import redis as redis_client
 
 from flink_jobs import backfill as backfill_job
-from flink_jobs import job, late, order_log, runs, stores
+from flink_jobs import job, late, lease, order_log, runs, stores
 from flink_jobs.console import format_option, parse_days, show
 from flink_jobs.difference import LEVEL, between, read_difference, show_differences
 from flink_jobs.errors import UserError
@@ -97,7 +99,7 @@ def make_plan(settings: Settings, topic: str, first: str, last: str, take_late: 
         arrivals = between(first, _newest_day(settings, topic))
         belonging = [
             order
-            for order in late.ledger(settings, connection, arrivals)
+            for order in late.ledger(settings, connection, arrivals, topic=topic)
             if order.verdict == "late" and str(settings.time.day_of(order.order_time)) in days
         ]
         seconds, measure = _cost(connection, records)
@@ -129,7 +131,8 @@ def _cost(connection: happybase.Connection, records: int) -> tuple[float | None,
     for run in runs.list_runs(connection, mode="batch"):
         read = sum(run.end_offsets.get(partition, 0) - start for partition, start in run.start_offsets.items())
         if run.job in (runs.REPORT, runs.BACKFILL) and run.state in _FINISHED and run.ended_at and read > 0:
-            took = dt.datetime.fromisoformat(run.ended_at) - dt.datetime.fromisoformat(run.submitted_at)
+            began = run.started_at or run.submitted_at
+            took = dt.datetime.fromisoformat(run.ended_at) - dt.datetime.fromisoformat(began)
             seconds = max(took.total_seconds(), 1)
             return seconds * max(1.0, records / read), f" (run {run.run_id} took {seconds:.0f} s for {read:,} records)"
     return None, ""
@@ -159,11 +162,12 @@ def the_backfill(connection: happybase.Connection, run_id: str) -> Run:
 def publish_backfill(settings: Settings, run_id: str) -> list[str]:
     """Show the run on all its days, in place of what was shown when it began; returns the days that were flipped.
 
-    Doing it again changes nothing. Raises `UserError`, and leaves every day as it was, if the run is not whole, or if
-    somebody has published another run of one of its days meanwhile.
+    Doing it again changes nothing, or flips what a publisher that died had not. Raises `UserError`, and leaves every
+    day as it was, if the run is not whole, is being done again, or if somebody has published another run of one of its
+    days meanwhile.
     """
     client = stores.redis(settings)
-    with stores.hbase(settings) as connection:
+    with lease.held(settings, backfill_job.publishing(run_id)), stores.hbase(settings) as connection:
         run = the_backfill(connection, run_id)
         shown = runs.shown(connection, runs.REPORT, run.days)
         for day in run.days:
@@ -177,26 +181,29 @@ def publish_backfill(settings: Settings, run_id: str) -> list[str]:
             for day in run.days
             if shown[day] != run_id
         }
+        if news:
+            backfill_job.refuse_unless_whole(settings, run)
         flipped: list[str] = []
         try:
             for day, publication in news.items():
                 runs.publish(connection, runs.REPORT, day, publication, run.base[day])
                 flipped.append(day)
-        except UserError:
-            for day in flipped:
-                if run.base[day]:
-                    runs.rollback(connection, settings, runs.REPORT, day, instead_of=run_id)
-            raise
-        finally:
-            for day in run.days:
                 runs.sync_day(connection, client, settings, day)
+        except UserError:
+            with ExitStack() as all_of_them:  # one that cannot be flipped back keeps no other
+                for day in flipped:
+                    all_of_them.callback(_take_back, connection, client, settings, run, day)
+            raise
+        for day in run.days:  # also those that somebody who died then had flipped
+            runs.sync_day(connection, client, settings, day)
     return flipped
 
 
 def undo_backfill(settings: Settings, run_id: str) -> tuple[list[str], list[str]]:
-    """Show again what was shown before; returns the days that were flipped back, and those that show another run.
+    """Show again what was shown before, if that was nothing then nothing; returns the days that were flipped back, and
+    those that show another run.
 
-    Doing it again changes nothing. Raises `UserError` for a day on which nothing was published before.
+    Doing it again changes nothing.
     """
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
@@ -204,17 +211,27 @@ def undo_backfill(settings: Settings, run_id: str) -> tuple[list[str], list[str]
         shown = runs.shown(connection, runs.REPORT, run.days)
         mine = [day for day in run.days if shown[day] == run_id]
         for day in mine:
-            if not run.base[day]:
-                raise UserError(f"nothing was published of {day} before; publish another run of it in its place")
-        for day in mine:
-            runs.rollback(connection, settings, runs.REPORT, day, instead_of=run_id, to=run.base[day])
+            _take_back(connection, client, settings, run, day)
         for day in run.days:
             runs.sync_day(connection, client, settings, day)
     return mine, [day for day in run.days if day not in mine]
 
 
+def _take_back(
+    connection: happybase.Connection, client: redis_client.Redis, settings: Settings, run: Run, day: str
+) -> None:
+    if run.base[day]:
+        runs.rollback(connection, settings, runs.REPORT, day, instead_of=run.run_id, to=run.base[day])
+    else:
+        runs.withdraw(connection, runs.REPORT, day, run.run_id)
+    runs.sync_day(connection, client, settings, day)
+
+
 def come_since(settings: Settings, run: Run) -> tuple[int, int]:
-    """Records that came after the run had fixed what it reads: in the log, and in the supply."""
+    """Records that came after the run had fixed what it reads: in the log, and in the supply.
+
+    Raises `UserError` if Kafka does not answer.
+    """
 
     def after(topic: str, ends: Mapping[str, int]) -> int:
         if topic not in order_log.topics(settings):
@@ -223,7 +240,7 @@ def come_since(settings: Settings, run: Run) -> tuple[int, int]:
             return sum(span.end - ends.get(str(partition), 0) for partition, span in log.reach().items())
 
     read = {partition: end for partition, (_, end) in run.supply_offsets.items()}
-    return after(run.topic, run.end_offsets), after(settings.kafka.supply_topic, read)
+    return after(run.topic, run.end_offsets), after(run.supply_topic, read)
 
 
 # ---------------------------------------------------------------- commands
@@ -359,11 +376,15 @@ def publish_command(settings: Settings, run_id: str) -> None:
         run = the_backfill(connection, run_id)
     for day in run.days:
         click.echo(f"{day} shows {run_id}" + ("" if day in flipped else " already"))
-    in_log, in_supply = come_since(settings, run)
-    if in_supply:
-        click.echo(f"note: {in_supply:,} records of the supply came since; another backfill takes them in")
-    if in_log:
-        click.echo(f"note: {in_log:,} records of the log came since; `samewater late` tells which are late")
+    try:
+        in_log, in_supply = come_since(settings, run)
+    except UserError as unknown:  # it is published all the same
+        click.echo(f"note: what came since cannot be told: {unknown}")
+    else:
+        if in_supply:
+            click.echo(f"note: {in_supply:,} records of the supply came since; another backfill takes them in")
+        if in_log:
+            click.echo(f"note: {in_log:,} records of the log came since; `samewater late` tells which are late")
     click.echo(f"To check: samewater reconcile --from {run.from_day} --to {run.to_day} --topic {run.topic}")
     click.echo(f"To take it back: samewater backfill undo {run_id}")
 

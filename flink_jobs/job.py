@@ -239,26 +239,30 @@ def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
 
 
 @contextmanager
-def attempt(settings: Settings, run_id: str) -> Iterator[Callable[[str], None]]:
+def attempt(settings: Settings, run_id: str, noted: bool = True) -> Iterator[Callable[[str], None]]:
     """One submission of a registered run; gives the function that notes which Flink job it became.
 
     Of two submissions of the same run at once one is refused, and any while a Flink job of the run lives: they would
-    write the same rows to HDFS twice. What goes wrong inside is noted as the run's state `failed`.
+    write the same rows to HDFS twice. What goes wrong inside is noted as the run's state `failed`. `noted`: False for
+    work on a finished run that leaves its state as it is.
     """
     with stores.hbase(settings) as connection:
-        cluster = runs.get(connection, run_id).cluster
+        run = runs.get(connection, run_id)
+        cluster = run.cluster
         claim = runs.claim(connection, settings, run_id)
     try:
         living = flink_rest.living_job(settings, cluster, run_id)
         if living is not None:
-            raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
+            advice = "wait until that has ended" if run.mode == "batch" else f"stop it first: samewater stop {run_id}"
+            raise UserError(f"run {run_id} is at work as Flink job {living}; {advice}")
     except BaseException:
         _release(settings, run_id, claim)
         raise
     try:
-        yield lambda flink_job: note(settings, run_id, "running", flink_job)
+        yield lambda flink_job: note(settings, run_id, "running", flink_job) if noted else None
     except BaseException:
-        note(settings, run_id, "failed")
+        if noted:
+            note(settings, run_id, "failed")
         raise
     finally:
         _release(settings, run_id, claim)
@@ -270,10 +274,11 @@ def _release(settings: Settings, run_id: str, claim: str) -> None:
 
 
 def note(settings: Settings, run_id: str, state: str, flink_job_id: str | None = None) -> None:
-    """Write what became of a run, and when, if it has ended."""
-    ended_at = None if state == "running" else runs.now_iso(settings)
+    """Write what became of a run, and when: that it began, or that it has ended."""
+    now = runs.now_iso(settings)
+    at = {"started_at": now} if state == "running" else {"ended_at": now}
     with stores.hbase(settings) as connection:
-        runs.set_state(connection, run_id, state, flink_job_id, ended_at=ended_at)
+        runs.set_state(connection, run_id, state, flink_job_id, **at)
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -58,23 +58,34 @@ def read_late(files: fsspec.AbstractFileSystem, settings: Settings, day: str, ru
 
 
 def ledger(
-    settings: Settings, connection: happybase.Connection, days: Iterable[str], run_id: str | None = None
+    settings: Settings,
+    connection: happybase.Connection,
+    days: Iterable[str],
+    run_id: str | None = None,
+    topic: str | None = None,
 ) -> Iterator[LateOrder]:
-    """What arrived too late on these days, of this run or of the one that the ledger of each day is read from."""
+    """What arrived too late on these days, of this run or of the one that the ledger of each day is read from.
+
+    `topic`: only runs of this order log; by default the published run's, whichever it is, else that of the settings.
+    """
     with stores.hdfs(settings) as files:
         for day in days:
-            chosen = run_id or _run_of(connection, files, settings, day)
+            chosen = run_id or _run_of(connection, files, settings, day, topic)
             if chosen is not None:
                 yield from read_late(files, settings, day, chosen)
 
 
 def _run_of(
-    connection: happybase.Connection, files: fsspec.AbstractFileSystem, settings: Settings, day: str
+    connection: happybase.Connection,
+    files: fsspec.AbstractFileSystem,
+    settings: Settings,
+    day: str,
+    topic: str | None,
 ) -> str | None:
-    published = runs.shown(connection, runs.REPORT, [day])[day]
-    if published:
-        return published
-    for run in runs.list_runs(connection, job=runs.REPORT, topic=settings.kafka.topic):
+    published = runs.published(connection, runs.REPORT, day)
+    if published is not None and topic in (None, published.topic):
+        return published.run_id
+    for run in runs.list_runs(connection, job=runs.REPORT, topic=topic or settings.kafka.topic):
         if not run.provisional and files.exists(stores.run_folder(settings, "rejected", day, run.run_id)):
             return run.run_id
     return None
@@ -104,13 +115,21 @@ def _cents(amount: str) -> int:
 @click.command()
 @click.option("--from", "first", required=True, help="First day of arrival, YYYY-MM-DD.")
 @click.option("--to", "last", help="Last day of arrival, included.  [default: the first]")
+@click.option("--topic", help="Order log.  [default: that of the published run]")
 @click.option("--order-day", help="Only orders of this business day.")
 @click.option("--run", "run_id", metavar="RUN", type=RUN_ID, help="Read this run's files, published or not.")
 @click.option("--rows", is_flag=True, help="Every record, not the sums by day of order.")
 @format_option("table", "json", "csv")
 @click.pass_obj
 def late(
-    settings: Settings, first: str, last: str | None, order_day: str | None, run_id: str | None, rows: bool, form: str
+    settings: Settings,
+    first: str,
+    last: str | None,
+    topic: str | None,
+    order_day: str | None,
+    run_id: str | None,
+    rows: bool,
+    form: str,
 ) -> None:
     """The orders that came too late to count.
 
@@ -120,7 +139,7 @@ def late(
     """
     first, last = parse_days(first, last)
     with working("reading the late ledger"), stores.hbase(settings) as connection:
-        found = list(ledger(settings, connection, between(first, last), run_id))
+        found = list(ledger(settings, connection, between(first, last), run_id, topic))
     if order_day is not None:
         found = [order for order in found if str(settings.time.day_of(order.order_time)) == order_day]
     if not found:

@@ -8,18 +8,15 @@ another machine when it has run out.
 from __future__ import annotations
 
 import datetime as dt
-import os
-import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from zoneinfo import ZoneInfo
 
 import happybase
-import psutil
 from pydantic import BaseModel, ValidationError
 
-from flink_jobs import runs, stores
+from flink_jobs import process_id, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 
@@ -73,11 +70,12 @@ class _One:
     def _put(self, connection: happybase.Connection, old: bytes | None) -> None:
         now = dt.datetime.now(ZoneInfo(self._settings.time.zone)).replace(microsecond=0)
         before = _read(self._value)
+        host, pid, started = process_id.own()
         lease = Lease(
             who=runs.submitter(),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started=psutil.Process().create_time(),
+            host=host,
+            pid=pid,
+            started=started,
             since=before.since if before else now.isoformat(),
             until=(now + LASTS).isoformat(),
         )
@@ -125,8 +123,9 @@ class Held:
     def give_back(self) -> None:
         """Let others have them."""
         self._ended.set()
-        for one in self._taken:
-            one.give_back()
+        with ExitStack() as all_of_them:  # one that cannot be given back keeps no other
+            for one in self._taken:
+                all_of_them.callback(one.give_back)
 
 
 @contextmanager
@@ -151,9 +150,7 @@ def _read(value: bytes | None) -> Lease | None:
 
 
 def _is_over(lease: Lease) -> bool:
-    if lease.host == socket.gethostname():
-        try:
-            return bool(psutil.Process(lease.pid).create_time() != lease.started)
-        except psutil.NoSuchProcess:
-            return True
+    gone = process_id.is_gone(lease.host, lease.pid, lease.started)
+    if gone is not None:
+        return gone
     return dt.datetime.fromisoformat(lease.until) < dt.datetime.now(dt.UTC)

@@ -8,7 +8,7 @@ version without its marker is never shown, nor a mix of two.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -241,14 +241,12 @@ def minutes(settings: Settings, day: str, province: str, run_id: str | None, for
             run_id = backfill or run_table.sync(connection, client, settings)
         if run_id is None:
             raise UserError("no dashboard run is published; start realtime_dashboard, or name a run with --run")
-    rows = minute_rows(stores.read_minutes(client, settings, run_id, day), code)
+    read = stores.read_minutes(client, settings, run_id, day)
+    rows = minute_rows(read, code)
     until = _end(settings, day) if backfill else stores.read_final_until(client, settings, run_id)
     final_until = "nothing yet" if until is None else readable(until, settings.time)
     if not rows and backfill:
-        raise UserError(
-            f"backfill {run_id} has no minutes of {day} for {province}; if Redis was emptied, bring them back: "
-            f"samewater backfill run {run_id}"
-        )
+        raise UserError(f"backfill {run_id} has no minutes of {day}{_why_none(settings, run_id, day, province, read)}")
     if not rows:
         raise UserError(
             f"run {run_id} has no minutes of {day} for {province}; its minutes are final until {final_until}, "
@@ -256,6 +254,18 @@ def minutes(settings: Settings, day: str, province: str, run_id: str | None, for
         )
     about = {"day": day, "province": code, "run": run_id, "final_until": final_until}
     show(form, ["minute", "state", "orders", "amount"], rows, about)
+
+
+def _why_none(settings: Settings, backfill: str, day: str, province: str, read: Mapping[str, Any]) -> str:
+    """As the end of a sentence: that nothing was sold there, or that Redis has lost what its marker counted."""
+    if read:
+        return f" for {province}: no order counts there; choose another province"
+    with stores.hbase(settings) as connection:
+        run = run_table.get(connection, backfill)
+        markers = run_table.markers(connection, day, backfill, run.family)
+    if not any(marker.orders for marker in markers.values()):
+        return ": no order of it counts; choose another day"
+    return f" any more: Redis was emptied; bring them back: samewater backfill run {backfill} --only-minutes"
 
 
 @click.command()

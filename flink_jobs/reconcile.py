@@ -422,7 +422,6 @@ class _Reader:
         """The backfill that is published of the day and the one that was named: all that they wrote, in every store."""
         shown = runs.shown(self.connection, runs.REPORT, [day])[day]
         found: list[Check] = []
-        instead = ABSENT
         for run_id in dict.fromkeys(filter(None, (shown, self.chosen.backfill))):
             run = runs.find(self.connection, run_id)
             if run is None or run.job != runs.BACKFILL or run.topic != self.topic or day not in run.days:
@@ -439,7 +438,7 @@ class _Reader:
                 *check_dashboard(day, truth.days[day], run_id, minutes, totals, "backfill"),
                 compare(day, "backfill: admissions", log, ("HDFS", held), of_run, doubled),
             ]
-            instead = run_id if run_id == shown else instead
+        instead = runs.minutes_of(self.connection, day) or ABSENT
         pointed = stores.backfilled_by(self.redis, self.settings, day) or ABSENT
         return [*found, compare_number(day, "minutes: shown", ("published", instead), ("Redis", pointed))]
 
@@ -472,7 +471,7 @@ def reconcile_days(
     """
     rules = rules_of(settings)
     if chosen is not None and chosen.backfill is not None:
-        _refuse_other_than_backfill(settings, topic, chosen.backfill)
+        _refuse_other_than_backfill(settings, topic, chosen.backfill, (first_day, last_day))
     intended = None if ledger is None else ledger_tables(read_ledger(ledger), rules)
     checks: list[Check] = []
     verdicts: dict[str, dict[str, dict[str, str]]] = {}
@@ -509,13 +508,15 @@ def reconcile_days(
     return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.versions)
 
 
-def _refuse_other_than_backfill(settings: Settings, topic: str, run_id: str) -> None:
+def _refuse_other_than_backfill(settings: Settings, topic: str, run_id: str, days: tuple[str, str]) -> None:
     with stores.hbase(settings) as connection:
         run = runs.get(connection, run_id)
     if (run.job, run.topic) != (runs.BACKFILL, topic):
         raise UserError(
             f"run {run_id} is {run.job} of topic {run.topic}, not {runs.BACKFILL} of {topic}; see `samewater runs`"
         )
+    if not run.from_day <= days[0] <= days[1] <= run.to_day:
+        raise UserError(f"backfill {run_id} is of {run.from_day} to {run.to_day}; choose days among these")
 
 
 # ---------------------------------------------------------------- command

@@ -81,7 +81,8 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        self._values = {"log": "", **rules, **places, "keys_remembered": self._keys_remembered(settings)}
+        defaults = {"log": "", "counting": "accepted_of_days", "keys_remembered": self._keys_remembered(settings)}
+        self._values = {**defaults, **rules, **places}
         self._read: dict[str, str] = {}
 
     def _keys_remembered(self, settings: Settings) -> str:

@@ -125,6 +125,18 @@ class _Bounded(HTTPAdapter):
 
 
 @contextmanager
+def redis_answers(settings: Settings) -> Iterator[None]:
+    """Raises `UserError` if Redis, once opened, is gone inside the block."""
+    try:
+        yield
+    except (redis_client.ConnectionError, redis_client.TimeoutError) as down:
+        raise UserError(
+            f"Redis {settings.redis.host}:{settings.redis.port} does not answer; start it (samewater up) or correct "
+            "[redis]. What is published is so all the same, and Redis follows when a reader asks"
+        ) from down
+
+
+@contextmanager
 def hdfs(settings: Settings) -> Iterator[fsspec.AbstractFileSystem]:
     """Open HDFS over WebHDFS as an fsspec file system; paths begin with `settings.hdfs.root`.
 
@@ -450,6 +462,11 @@ def backfilled_by(client: redis_client.Redis, settings: Settings, day: str) -> s
     """The backfill whose minutes of a day are shown, all of them final; None if they are the dashboard's own."""
     value = client.hget(current_days(settings), day)
     return None if value is None else str(value)
+
+
+def backfilled_days(client: redis_client.Redis, settings: Settings) -> list[str]:
+    """The days of which Redis shows a backfill's minutes."""
+    return [str(day) for day in client.hkeys(current_days(settings))]  # type: ignore[union-attr]
 
 
 def generation_of(client: redis_client.Redis, settings: Settings, day: str) -> str | None:

@@ -92,6 +92,8 @@ class Beside:
             with stores.hbase(self._settings) as connection:
                 publication = runs.published(connection, runs.DASHBOARD, runs.LIVE)
                 self._feed.published_run = None if publication is None else publication.run_id
+                days = filter(None, (self._feed.day, self._feed.before))
+                self._feed.backfilled = {day: runs.minutes_of(connection, day) for day in days}
                 found = runs.find(connection, run) if run else None
         except UserError as silent:
             return None, str(silent)

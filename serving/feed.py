@@ -47,6 +47,8 @@ class Feed:
         self.day = self.before = ""
         self.published_run: str | None = None
         """The dashboard's run by HBase: what is shown if Redis has lost its pointer."""
+        self.backfilled: Mapping[str, str | None] = {}
+        """Day -> the backfill whose minutes HBase says are shown, or None: it knows better than the hash in Redis."""
         self.ingest: int | None = None
         """Newest ingest time in the log, epoch ms, from who asks Kafka."""
         self.gaps = Gaps()
@@ -172,6 +174,8 @@ class Feed:
             both.get(f"{self._settings.redis.prefix}:current")
             both.hgetall(stores.current_days(self._settings))
             current, instead = await both.execute()
+        known = {**instead, **self.backfilled}
+        instead = {day: backfill for day, backfill in known.items() if backfill}
         return (self.published_run if current is None else str(current)), instead
 
     def _same(self, run: str | None, instead: Mapping[str, str]) -> bool:
@@ -216,7 +220,7 @@ class Feed:
         if self.before:
             picture.forget_before(self.before)
         self.gaps.read(picture, spoilt)
-        kept = list(zip(changes, _corrections(changes, self._offset_ms), strict=True))
+        kept = list(zip(changes, _corrections(changes, self._offset_ms, picture.instead), strict=True))
         # The oldest entry may itself be one of several that a page lacks, unless it is the first of all.
         self.pages.begin(picture.label, picture.last_id, self.day, kept, changes[0].id if changes else "0-0")
         self.pages.tell("run", {"run": run})
@@ -285,9 +289,9 @@ class Feed:
         return f"{self._settings.redis.prefix}:{run}:{name}"
 
 
-def _corrections(changes: list[Change], offset_ms: int) -> list[Correction | None]:
-    """What each change of the past corrected, as far as the changes before it tell."""
-    past = Picture("", offset_ms)
+def _corrections(changes: list[Change], offset_ms: int, instead: Mapping[str, str]) -> list[Correction | None]:
+    """What each change of the past corrected, as far as the changes before it tell, but for days of a backfill."""
+    past = Picture("", offset_ms, instead)
     return [past.apply(change) for change in changes]
 
 

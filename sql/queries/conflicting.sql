@@ -1,11 +1,12 @@
--- How many order_ids of a business day were accepted under more than one order_time?
+-- How many order_ids of a business day count under more than one order_time?
 --
+-- counting: the orders that count: accepted_of_days, or in a backfill counted.
 -- One row per day that has any; the day's last hour is its version in both modes. A shop that changes the time of an
 -- order makes two orders of it: both count, and this figure shows that somebody should look.
 SELECT window_start AS day_start, window_end AS version_end, window_time AS version_time, COUNT(*) AS order_ids
 FROM (
   SELECT window_start, window_end, window_time, order_id
-  FROM TABLE(TUMBLE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' DAY))
+  FROM TABLE(TUMBLE(TABLE ${counting}, DESCRIPTOR(accepted_time), INTERVAL '1' DAY))
   GROUP BY window_start, window_end, window_time, order_id
   HAVING COUNT(*) > 1)
 GROUP BY window_start, window_end, window_time

@@ -2,4 +2,4 @@
 CREATE TEMPORARY VIEW supply_orders AS
 SELECT payload, kafka_partition, kafka_offset, ingest_ltz, event_time
 FROM supply_log
-WHERE COALESCE(supply, '') NOT IN (${left_out})
+WHERE ${supply_taken}

@@ -76,7 +76,8 @@ class FakeHBase:
         self, table: bytes, row: bytes, column: bytes, old: bytes | None, mutation: Any, attributes: dict[str, str]
     ) -> bool:
         there = self.table(table.decode())
-        if there.row(row, [column]).get(column) != old:
+        # To HBase an empty cell is one that is not there.
+        if (there.row(row, [column]).get(column) or None) != (old or None):
             return False
         there.put(row, {column: mutation.value})
         return True
@@ -105,6 +106,9 @@ class FakeRedis(dict[str, Any]):
 
     def hset(self, key: str, name: str, value: str) -> None:
         self.setdefault(key, {})[name] = value
+
+    def hkeys(self, key: str) -> list[str]:
+        return list(self.get(key, {}))
 
     def hdel(self, key: str, name: str) -> None:
         self.get(key, {}).pop(name, None)

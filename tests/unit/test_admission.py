@@ -5,16 +5,20 @@ Expected values are worked out by hand; the property test compares with a quadra
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_oracle import DAY, MIDNIGHT, NEXT_MIDNIGHT, NOON, RULES, value
 
-from flink_jobs import checks, difference, late, oracle
+from flink_jobs import backfill, checks, difference, job, late, oracle, regions, runs
+from flink_jobs.log_reader import Span
 from flink_jobs.oracle import Admission, Record, Supplied
 from flink_jobs.settings import DEFAULT_FILE, Settings
+from flink_jobs.sql_files import SqlFiles, rule_values
 
 LATE = NOON + RULES.lateness_ms + 1
 DAYS_LATER = NOON + 3 * oracle.DAY_MS
@@ -104,6 +108,32 @@ def test_admitted_orders_count_beside_the_verdicts_which_stay_as_they_are() -> N
     assert [(r.offset, r.verdict) for r in day.rejected] == [(7, "late")]
     assert set(checks.verdict_table(day)) == {"00000|accepted", "00000|late", "00000|admitted", "-0001|admitted"}
     assert checks.admission_table(taken)[f"{DAY} supply 00000|7"]["verdict"] == "admitted"
+
+
+def test_an_order_taken_in_under_another_order_time_than_one_that_counts_is_conflicting() -> None:
+    log: list[Record] = [(0, 0, NOON, value()), (0, 1, DAYS_LATER, value(order_time=NOON - 60_000))]
+    judged = list(oracle.classify(log, RULES))
+    taken = oracle.as_judged(oracle.admit(judged, [], RULES, (DAY, DAY), True, set()))
+    assert oracle.totals(judged, RULES, DAY, DAY)[DAY].conflicting == 0
+    assert oracle.totals([*judged, *taken], RULES, DAY, DAY)[DAY].conflicting == 1
+
+
+@pytest.mark.parametrize(
+    ("left_out", "predicate"),
+    [
+        ([], "TRUE"),
+        (["a.csv"], "COALESCE(supply, '') NOT IN ('a.csv')"),
+        (["o'neill", "b"], "COALESCE(supply, '') NOT IN ('o''neill', 'b')"),
+    ],
+)
+def test_of_the_supply_all_is_read_but_what_is_left_out(left_out: list[str], predicate: str) -> None:
+    settings = Settings.load(DEFAULT_FILE)
+    day = dt.date.fromisoformat(DAY)
+    request = job.Request(runs.BACKFILL, "batch", "orders", day, day)
+    values = backfill.values(settings, request, "sent", {0: Span(3, 5)}, runs.Taken(left_out=left_out))
+    files = SqlFiles(settings, "batch", rule_values(settings, regions.load(settings.regions_file())), values)
+    assert files.sql("views/supply_orders").endswith(f"WHERE {predicate}")
+    assert (values["supply_topic"], values["supply_end_offsets"]) == ("sent", "partition:0,offset:5")
 
 
 ingests = st.sampled_from([NOON, LATE, LATE + 1, DAYS_LATER])

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import socket
 from typing import Any
 
 import psutil
@@ -298,16 +299,16 @@ def test_a_lease_that_was_left_is_taken_over(settings: Settings, hbase: Any, how
         case "it ran out":
             left_by(hbase)
         case "its process died":
-            left_by(hbase, host=lease.socket.gethostname(), pid=2**22 + 1, until=later)
+            left_by(hbase, host=socket.gethostname(), pid=2**22 + 1, until=later)
         case "its pid is another's":
-            left_by(hbase, host=lease.socket.gethostname(), pid=os.getpid(), until=later)
+            left_by(hbase, host=socket.gethostname(), pid=os.getpid(), until=later)
     with lease.held(settings, "thing"):
         pass
 
 
 @pytest.mark.parametrize("host", ["elsewhere", "here"])
 def test_a_lease_of_one_that_lives_is_not(settings: Settings, hbase: Any, host: str) -> None:
-    name = lease.socket.gethostname() if host == "here" else host
+    name = socket.gethostname() if host == "here" else host
     left_by(
         hbase, host=name, pid=os.getpid(), started=psutil.Process().create_time(), until="2999-01-01T00:00:00+08:00"
     )

@@ -253,6 +253,9 @@ class FakeRedis:
     def hset(self, key: str, name: str, value: str) -> None:
         self.hashes.setdefault(key, {})[name] = value
 
+    def hkeys(self, key: str) -> list[str]:
+        return list(self.hashes.get(key, {}))
+
 
 @pytest.fixture
 def redis(hbase: Any, monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
@@ -294,12 +297,20 @@ def test_the_minutes_of_a_day_are_those_of_the_backfill_that_is_published_of_it(
     settings: Settings, hbase: Any, redis: FakeRedis
 ) -> None:
     fill = runs.Publication(run_id="fill", job=runs.BACKFILL, mode="batch")
+    runs.register(hbase, runs.Run(run_id="fill", job=runs.BACKFILL, mode="batch", logic="l"))
     runs.publish(hbase, runs.REPORT, DAY, fill)
-    assert "samewater backfill run fill" in sentence(run(settings, readers.minutes, "--day", DAY))
+    assert "no order of it counts" in sentence(run(settings, readers.minutes, "--day", DAY))
+    marker = {"rows": 3, "orders": 9, "amount": "99.00"}
+    cell = {stores.marker_column("b", END).encode(): json.dumps(marker).encode()}
+    hbase.table("versions").put(stores.marker_key(DAY, "fill").encode(), cell)
+    told = sentence(run(settings, readers.minutes, "--day", DAY))
+    assert told.endswith("samewater backfill run fill --only-minutes")
     redis.hashes[f"samewater:fill:minutes:{DAY}"] = {"10:00|ALL": "1:9:9900"}
     found = json.loads(run(settings, readers.minutes, "--day", DAY, "--format", "json").output)
     assert (found["run"], found["final_until"]) == ("fill", "2025-11-12 00:00:00")
     assert [row["orders"] for row in found["rows"]] == [9]
+    there_none = run(settings, readers.minutes, "--day", DAY, "--province", "110000")
+    assert "no order counts there" in sentence(there_none)
 
 
 def test_a_day_or_province_without_minutes_is_one_sentence(settings: Settings, redis: FakeRedis) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from fake_hbase import FakeHBase, FakeRedis
 
-from flink_jobs import runs, stores
+from flink_jobs import process_id, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.runs import Publication, Run
 from flink_jobs.settings import DEFAULT_FILE, Settings
@@ -198,6 +198,24 @@ def test_the_claim_of_a_process_that_died_is_taken_over_and_its_release_does_not
     runs.release(hbase, "daily_report-batch-1", dead)
     with pytest.raises(UserError, match=re.escape(taken.partition(" since ")[0])):
         runs.claim(hbase, settings, "daily_report-batch-1")
+
+
+@pytest.mark.parametrize("gone", [True, False, None])
+def test_a_claim_is_taken_over_at_once_if_its_process_is_gone_from_this_machine(
+    hbase: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, gone: bool | None
+) -> None:
+    """None: it ran on another machine, so it lasts its time."""
+    runs.register(hbase, a_run())
+    runs.claim(hbase, settings, "daily_report-batch-1")
+    host, pid, started = process_id.own()
+    asked: list[tuple[str, int, float]] = []
+    monkeypatch.setattr(process_id, "is_gone", lambda *process: asked.append(process) or gone)
+    if gone:
+        runs.claim(hbase, settings, "daily_report-batch-1")
+    else:
+        with pytest.raises(UserError, match="is being submitted by"):
+            runs.claim(hbase, settings, "daily_report-batch-1")
+    assert asked == [(host, pid, started)]
 
 
 def test_nothing_is_published_at_first(hbase: Any) -> None:
@@ -413,6 +431,32 @@ def test_a_day_is_shown_by_the_backfill_that_is_published_of_it_and_by_no_other_
         assert stores.backfilled_by(redis, settings, DAY) == wanted
         assert stores.generation_of(redis, settings, DAY) == (wanted or "live")
         assert stores.generation_of(redis, settings, "2025-11-12") == "live"
+
+
+def test_a_backfill_of_another_order_log_than_the_screens_shows_no_minutes_until_the_screen_is_of_its_log(
+    hbase: Any, settings: Settings
+) -> None:
+    redis = cast(Any, FakeRedis())
+    runs.publish(hbase, runs.REPORT, DAY, a_publication("fill", job=runs.BACKFILL, topic="past"))
+    for run_id, topic, wanted in (("one", "past", "fill"), ("two", "demo", None), ("three", "past", "fill")):
+        runs.publish(hbase, runs.DASHBOARD, runs.LIVE, a_publication(run_id, topic=topic))
+        assert runs.sync(hbase, redis, settings) == run_id  # the days follow by themselves
+        assert stores.backfilled_by(redis, settings, DAY) == wanted == runs.minutes_of(hbase, DAY)
+
+
+def test_what_is_withdrawn_is_shown_to_nobody_and_can_be_published_as_if_it_had_never_been(hbase: Any) -> None:
+    runs.publish(hbase, "daily_report", DAY, a_publication("a"), instead_of="")
+    with pytest.raises(UserError, match="shows run a, not run b"):
+        runs.withdraw(hbase, "daily_report", DAY, "b")
+    hbase.table("published").after_read = [lambda: runs.publish(hbase, "daily_report", DAY, a_publication("c"))]
+    with pytest.raises(UserError, match="shows run c, not run a"):
+        runs.withdraw(hbase, "daily_report", DAY, "a")
+    runs.withdraw(hbase, "daily_report", DAY, "c")
+    assert runs.published(hbase, "daily_report", DAY) is None and list(runs.list_published(hbase)) == []
+    assert [one.run_id for one in runs.history(hbase, "daily_report", DAY)] == ["c", "a"]
+    with pytest.raises(UserError, match="shows nothing"):
+        runs.withdraw(hbase, "daily_report", DAY, "c")
+    assert runs.publish(hbase, "daily_report", DAY, a_publication("d"), instead_of="").why == "first"
 
 
 def test_of_two_syncs_of_a_day_the_one_with_older_knowledge_does_not_have_the_last_word(
