@@ -203,7 +203,7 @@ def tied(story: Story) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def supplied(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """A shop's file: new orders of FIRST (one of them twice, one under two amounts at the same moment, one under another
+    """A shop's file: new orders of FIRST (one of them twice, one with two amounts at the same moment, one under another
     time than it counts already) and one of SECOND; copies; and what is no order.
     """
     second = story.local.settings.time.day_start(SECOND) + 3_600_000
@@ -279,7 +279,7 @@ def test_a_backfill_is_planned_run_looked_at_published_and_taken_back(supplied: 
     assert not doubled
     assert Counter(verdicts) == {"admitted": 4, "duplicate": 3, "invalid": 1, "late_copy": 1, "malformed": 1}
     with stores.hbase(settings) as connection:
-        counts = stores.read_verdicts(connection, str(FIRST), run, "b")
+        counts = stores.read_verdicts(connection, str(FIRST), run, "b", settings.time.day_end(FIRST))
     assert counts["ALL|conflicting"]["records"] == "1"
     # The live screen reads another run, which has not noticed; nor have the other days.
     live = stores.read_minutes(stores.redis(settings), settings, story.dashboard, str(FIRST))
