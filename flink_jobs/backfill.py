@@ -132,9 +132,7 @@ def clear(settings: Settings, run_id: str, only_minutes: bool = False) -> None:
     """Remove what an earlier attempt of the run left in HDFS and Redis; its rows in HBase are written over."""
     if not only_minutes:
         stores.clear_run(settings, DATASETS, run_id)
-    client = stores.redis(settings)
-    for key in client.scan_iter(match=f"{settings.redis.prefix}:{run_id}:*", count=1000):
-        client.unlink(key)
+    stores.remove_keys(stores.redis(settings), settings, run_id)
 
 
 @click.command()

@@ -13,6 +13,7 @@ from click import shell_completion
 
 from flink_jobs import (
     backfill_commands,
+    clean,
     config,
     datagen,
     demo,
@@ -125,7 +126,7 @@ SECTIONS: dict[str, list[click.Command]] = {
     "The past": [late.late, supply.supply, backfill_commands.backfill, difference.diff],
     "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
     "Figures": [readers.report, readers.minutes, readers.versions, serve],
-    "What readers are shown": [publication.published, publication.publish, publication.rollback],
+    "What readers are shown": [publication.published, publication.publish, publication.rollback, clean.clean],
     "Trust": [reconcile.reconcile, health.health],
     "Shell": [completion],
 }

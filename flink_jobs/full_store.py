@@ -120,6 +120,7 @@ def published(connection: happybase.Connection, day: str) -> runs.Publication:
 
 def publication_of(connection: happybase.Connection, settings: Settings, run: runs.Run, day: str) -> runs.Publication:
     """What publishing a run would say. Raises `UserError` for one that has not been finished for this day."""
+    runs.refuse_cleaned(connection, run.run_id)
     known = runs.get(connection, run.run_id)
     if known.state != "finished" or known.from_day != day:
         raise UserError(f"run {run.run_id} is no finished full report of {day}; see `samewater runs --job full_report`")

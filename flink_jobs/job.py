@@ -212,8 +212,8 @@ def register(settings: Settings, prepared: Prepared) -> runs.Run:
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
         known = runs.find(connection, run.run_id)
-        same = known is not None and (known.job, known.mode) == (run.job, run.mode)
-        if run.mode == "streaming" and same:
+        goes_on = known is not None and known.state not in runs.GONE and (known.job, known.mode) == (run.job, run.mode)
+        if run.mode == "streaming" and goes_on:
             raise UserError(
                 f"run {run.run_id} is there already; `samewater resume {run.run_id}` goes on with it, "
                 "and without --run-id a new run begins"

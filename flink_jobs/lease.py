@@ -142,6 +142,12 @@ def held(settings: Settings, *things: str) -> Iterator[Held]:
         renewing.join()
 
 
+def holders(connection: happybase.Connection) -> dict[str, str]:
+    """Thing -> who holds its lease now."""
+    held = {key.decode(): _read(cells[_COLUMN]) for key, cells in connection.table("published").scan(columns=[_COLUMN])}
+    return {thing: lease.who for thing, lease in held.items() if lease is not None and not _is_over(lease)}
+
+
 def _read(value: bytes | None) -> Lease | None:
     try:
         return Lease.model_validate_json(value) if value else None

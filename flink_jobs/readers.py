@@ -118,6 +118,7 @@ def choose_run(connection: happybase.Connection, day: str, run_id: str | None) -
     """
     publication = run_table.published(connection, run_table.REPORT, day)
     if run_id is not None:
+        run_table.refuse_cleaned(connection, run_id)
         return run_table.get(connection, run_id), publication is not None and publication.run_id == run_id
     if publication is None:
         candidates = run_table.runs_of_day(connection, day)

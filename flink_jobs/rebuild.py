@@ -167,7 +167,7 @@ def _move(
             removed += len(strays)
             advance(1)
     sink.put_progress(until)
-    _remove_keys(settings, client, source)
+    stores.remove_keys(client, settings, source)
     return moved, removed
 
 
@@ -189,12 +189,7 @@ def _remove_left(settings: Settings, client: redis_client.Redis) -> None:
         for run in runs.list_runs(connection, job=runs.DASHBOARD, mode="batch"):
             age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(run.submitted_at)
             if run.run_id not in working and age > _LEFT_FOR:
-                _remove_keys(settings, client, run.run_id)
-
-
-def _remove_keys(settings: Settings, client: redis_client.Redis, run_id: str) -> None:
-    for key in client.scan_iter(match=f"{settings.redis.prefix}:{run_id}:*", count=1000):
-        client.unlink(key)
+                stores.remove_keys(client, settings, run.run_id)
 
 
 @click.command()

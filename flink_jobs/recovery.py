@@ -99,6 +99,7 @@ def forget_checkpoints(settings: Settings, run_id: str) -> None:
 def _streaming_run(settings: Settings, run_id: str) -> runs.Run:
     with stores.hbase(settings) as connection:
         run = runs.get(connection, run_id)
+        runs.refuse_cleaned(connection, run_id)
     if run.mode != "streaming":
         raise UserError(f"run {run_id} is a batch run: it ends by itself, and is repeated by submitting it again")
     return run

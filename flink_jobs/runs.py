@@ -20,6 +20,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,9 +40,11 @@ FULL_REPORT = "full_report"
 BACKFILL = "backfill"
 LIVE = "live"  # the one "day" of the dashboard
 ROLLBACK = "rollback"
+CLEANING, CLEANED = GONE = ("cleaning", "cleaned")  # states of a run whose rows, files and keys are going, or gone
 CLAIM_LASTS = dt.timedelta(minutes=5)
 _CURRENT = b"p:current"
 _RECONCILED = b"p:reconciled|"  # and the run
+_NEXT = b"p:next|"  # and the run
 _REGISTERED = b"r:registered"
 _CLAIM = b"r:claim"
 _UNKNOWN = "?"
@@ -201,9 +204,12 @@ def register(connection: happybase.Connection, run: Run) -> Run:
     """Write a run; registering it again (a restart) changes nothing and returns what is stored.
 
     One cell holds all that is said now, written by check-and-put: an id has one owner, also if two come at once.
-    Raises `UserError` if the id belongs to a run of another job, mode, logic, topic or range: that is a new run.
+    Raises `UserError` if the id belongs to a run of another job, mode, logic, topic or range: that is a new run; or if
+    it was cleaned, for what HBase has deleted hides what is put there later.
     """
     known = find(connection, run.run_id)
+    if known is not None and known.state in GONE:
+        raise UserError(f"run {run.run_id} was cleaned, and its id is not used again; submit without --run-id")
     if known is None or known.job == _UNKNOWN:
         value = json.dumps(run.model_dump(exclude={"run_id"}), sort_keys=True).encode()
         check_and_put_cell(connection, "runs", run.run_id.encode(), _REGISTERED, None, value)
@@ -242,19 +248,44 @@ def set_state(
 def claim(connection: happybase.Connection, settings: Settings, run_id: str) -> str:
     """Take a registered run for one submission, until `release`; returns the claim.
 
-    Raises `UserError` while another one holds it. One whose process is gone from this machine, or that is older than a
-    submission can take, was left behind.
+    Raises `UserError` while another one holds it, and for a run that is cleaned. One whose process is gone from this
+    machine, or that is older than a submission can take, was left behind.
     """
     old: bytes | None = connection.table("runs").row(run_id.encode(), columns=[_CLAIM]).get(_CLAIM)
-    if old:
-        who, _, since = old.decode().partition(" since ")
-        if not _is_left(who) and _now(settings) - dt.datetime.fromisoformat(since) < CLAIM_LASTS:
-            raise UserError(f"run {run_id} is being submitted by {who} since {since}; wait until that has ended")
+    holder = _young(old)
+    if holder is not None:
+        raise UserError(f"run {run_id} is being submitted by {holder}; wait until that has ended")
     _, pid, started = process_id.own()
     new = f"{submitter()}/{secrets.token_hex(3)}/{pid}/{started} since {now_iso(settings)}"
     if not check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
         raise UserError(f"run {run_id} was submitted by somebody else at the same moment; wait until that has ended")
+    try:
+        refuse_cleaned(connection, run_id)  # afterwards: who cleans looks for a claim after having said so
+    except UserError:
+        release(connection, run_id, new)
+        raise
     return new
+
+
+def claimed(connection: happybase.Connection, run_id: str) -> str | None:
+    """Who submits the run now, and since when; None if nobody does."""
+    return _young(connection.table("runs").row(run_id.encode(), columns=[_CLAIM]).get(_CLAIM))
+
+
+def _young(claim: bytes | None) -> str | None:
+    """`{who} since {when}` of a claim that may still be at work; else None."""
+    if not claim:
+        return None
+    who, _, since = claim.decode().partition(" since ")
+    young = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(since) < CLAIM_LASTS
+    return claim.decode() if young and not _is_left(who) else None
+
+
+def refuse_cleaned(connection: happybase.Connection, run_id: str) -> None:
+    """Raise `UserError` if what the run wrote is being removed, or is removed."""
+    run = find(connection, run_id)
+    if run is not None and run.state in GONE:
+        raise UserError(f"run {run_id} was cleaned: what it wrote is removed; choose another of `samewater runs`")
 
 
 def release(connection: happybase.Connection, run_id: str, held: str) -> None:
@@ -288,6 +319,13 @@ def list_runs(
     found = [_run(key, columns) for key, columns in connection.table("runs").scan(columns=[b"r"])]
     fit = [run for run in found if job in (None, run.job) and mode in (None, run.mode) and topic in (None, run.topic)]
     return sorted(fit, key=lambda run: (run.submitted_at, run.run_id), reverse=True)
+
+
+def last_signs(connection: happybase.Connection) -> dict[str, dt.datetime]:
+    """Run id -> when something was last noted of it, by the clock of HBase: a state, a claim, a version it marked."""
+    rows = connection.table("runs").scan(columns=[b"r"], include_timestamp=True)
+    newest = {key.decode(): max(at for _, at in cells.values()) for key, cells in rows}
+    return {run_id: dt.datetime.fromtimestamp(at / 1000, dt.UTC) for run_id, at in newest.items()}
 
 
 def _run(key: bytes, columns: Mapping[bytes, bytes]) -> Run:
@@ -328,6 +366,15 @@ def runs_of_day(connection: happybase.Connection, day: str) -> list[str]:
     """Ids of the runs that have at least one version of this day."""
     rows = connection.table("versions").scan(row_prefix=f"{day}|".encode(), columns=[b"m"])
     return [key.decode().partition("|")[2] for key, _ in rows]
+
+
+def marked_days(connection: happybase.Connection) -> dict[str, list[str]]:
+    """Run id -> the days of which it has at least one version, in order."""
+    found: dict[str, list[str]] = {}
+    for key, _ in connection.table("versions").scan(columns=[b"m"]):
+        day, _, run_id = key.decode().partition("|")
+        found.setdefault(run_id, []).append(day)
+    return found
 
 
 def versions_of_day(connection: happybase.Connection, day: str) -> Iterator[tuple[Run, dict[int, Marker]]]:
@@ -386,7 +433,9 @@ def publish(
         )
     why = new.why or ("first" if old is None else "published")
     flipped = new.model_copy(update={"previous": _previous(old, new.run_id), "why": why})
-    if not _check_and_put(connection, report, day, old_value, flipped):
+    with _announced(connection, report, day, new.run_id):
+        won = _check_and_put(connection, report, day, old_value, flipped)
+    if not won:
         winner = published(connection, report, day)
         told = "somebody" if winner is None else f"{winner.who}, who published run {winner.run_id}"
         raise UserError(
@@ -412,6 +461,31 @@ def withdraw(connection: happybase.Connection, report: str, day: str, instead_of
             f"{report} of {day} shows {_named(published(connection, report, day))}, not run {instead_of}; "
             f"look at it with `samewater published --day {day}` and decide again"
         )
+
+
+@contextmanager
+def _announced(connection: happybase.Connection, report: str, day: str, run_id: str) -> Iterator[None]:
+    """Say which run is about to be published, and only then look whether it is being cleaned.
+
+    Who cleans does it the other way round: of the two at least one sees the other. Raises `UserError`.
+    """
+    column, table = _NEXT + run_id.encode(), connection.table("published")
+    since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    table.put(_key(report, day), {column: f"{submitter()} since {since}".encode()})
+    try:
+        refuse_cleaned(connection, run_id)
+        yield
+    finally:
+        table.put(_key(report, day), {column: b""})
+
+
+def about_to_be_published(connection: happybase.Connection) -> Iterator[tuple[str, str, str, str]]:
+    """Each publication that somebody has announced and not ended: report, day, run id, who and since when."""
+    for key, cells in connection.table("published").scan(columns=[b"p"]):
+        report, _, day = key.decode().partition("|")
+        for column, value in cells.items():
+            if column.startswith(_NEXT) and (who := _young(value)) is not None:
+                yield report, day, column.removeprefix(_NEXT).decode(), who
 
 
 def before(
@@ -480,9 +554,10 @@ def said_by(settings: Settings, run: Run) -> Publication:
 def publication_of(connection: happybase.Connection, settings: Settings, run: Run, day: str) -> Publication:
     """What publishing this run would say: its newest version of the day, with the digest of the rows stored.
 
-    Raises `UserError` if the run has no version of this day, or is a backfill that is not whole. A dashboard's run has
-    no versions at all, and no digest.
+    Raises `UserError` if the run is cleaned, has no version of this day, or is a backfill that is not whole. A
+    dashboard's run has no versions at all, and no digest.
     """
+    refuse_cleaned(connection, run.run_id)
     said = said_by(settings, run)
     if run.job == DASHBOARD:
         return said

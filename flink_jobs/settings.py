@@ -78,7 +78,7 @@ FIXED = (
         "versions",
         "How many versions HBase keeps is fixed: a row belongs to one run and day and never has more than 24, and "
         "fewer would take the past from --as-of.",
-        re.compile("versions"),
+        re.compile("versions_|_versions"),  # not the section [versions]
     ),
     Fixed(
         "topic retention",
@@ -271,6 +271,23 @@ class Report(_Section):
         return name
 
 
+class Versions(_Section):
+    """How much stays of runs that nobody is shown; `samewater clean` removes the rest."""
+
+    kept_runs: Annotated[int, Unit("runs")] = Field(
+        5,
+        ge=0,
+        le=1_000,
+        description="How many finished runs that nobody is shown are kept of each job and day, the newest.",
+    )
+    kept_days: Annotated[int, Unit("days")] = Field(
+        7,
+        ge=0,
+        le=3_650,
+        description="For how many days a run is kept after it has ended, or was last shown.",
+    )
+
+
 class Kafka(_Section):
     bootstrap: Addresses = Field(description="Brokers of the order log, host:port, several with a comma between them.")
     topic: Annotated[
@@ -378,6 +395,7 @@ class Settings(_Section):
     ] = Field("demo", description="Name of the local servers, and of their folder.")
     time: Time
     report: Report
+    versions: Versions
     kafka: Kafka
     redis: Redis
     hbase: HBase
@@ -389,7 +407,9 @@ class Settings(_Section):
     @classmethod
     def _sections_of_defaults(cls, values: Any) -> Any:
         # No default objects: they would be checked, with the regions file that they name, when this is imported.
-        return {"time": {}, "report": {}, "serving": {}, **values} if isinstance(values, dict) else values
+        return (
+            {"time": {}, "report": {}, "versions": {}, "serving": {}, **values} if isinstance(values, dict) else values
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:

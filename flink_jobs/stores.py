@@ -441,6 +441,12 @@ def _split(value: str, names: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(names, value.split(":", len(names) - 1), strict=False))
 
 
+def remove_keys(client: redis_client.Redis, settings: Settings, run_id: str) -> None:
+    """Remove all that Redis holds of a generation."""
+    for key in client.scan_iter(match=f"{settings.redis.prefix}:{run_id}:*", count=1000):
+        client.unlink(key)
+
+
 def read_final_until(client: redis_client.Redis, settings: Settings, run_id: str) -> int | None:
     """Epoch ms before which every minute window of the generation is final and written; None if none is."""
     value = _hash(client, f"{settings.redis.prefix}:{run_id}:progress").get("final_until")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -31,8 +32,17 @@ class FakeTable:
             self.rows.setdefault(row, {}).setdefault(column, {})[timestamp] = value
 
     @contextmanager
-    def batch(self, timestamp: int | None = None) -> Iterator[Any]:
-        yield SimpleNamespace(put=lambda row, data: self.put(row, data, timestamp))
+    def batch(self, timestamp: int | None = None, batch_size: int | None = None) -> Iterator[Any]:
+        yield SimpleNamespace(
+            put=lambda row, data: self.put(row, data, timestamp),
+            delete=lambda row, columns: self.delete(row, columns, 2**63 if timestamp is None else timestamp),
+        )
+
+    def delete(self, row: bytes, columns: list[bytes], timestamp: int) -> None:
+        """What is not newer goes, of all columns of these families."""
+        for column, versions in self.rows[row].items():
+            if column.partition(b":")[0] in columns:
+                self.rows[row][column] = {at: value for at, value in versions.items() if at > timestamp}
 
     def row(self, row: bytes, columns: list[bytes]) -> dict[bytes, Any]:
         found = dict(self.scan(row, columns)).get(row, {})
@@ -50,12 +60,22 @@ class FakeTable:
         columns: list[bytes] | None = None,
         timestamp: int = 2**63,
         include_timestamp: bool = False,
+        row_start: bytes = b"",
+        row_stop: bytes = b"\xff",
+        limit: int | None = None,
+    ) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
+        found = self._scan(row_prefix, columns, timestamp, include_timestamp)
+        return islice(((key, cells) for key, cells in found if row_start <= key < row_stop), limit)
+
+    def _scan(
+        self, row_prefix: bytes, columns: list[bytes] | None, timestamp: int, include_timestamp: bool
     ) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
         for key in sorted(key for key in self.rows if key.startswith(row_prefix)):
             found = {}
             for column, versions in self.rows[key].items():
                 seen = [at for at in versions if at < timestamp]
-                if seen and any(column == c or column.startswith(c + b":") for c in columns or [b""]):
+                fits = columns is None or any(column == c or column.startswith(c + b":") for c in columns)
+                if seen and fits:
                     at = max(seen)
                     found[column] = (versions[at], at) if include_timestamp else versions[at]
             if found:
@@ -100,6 +120,15 @@ class FakeRedis(dict[str, Any]):
 
     def set(self, key: str, value: str) -> None:
         self[key] = value
+
+    def close(self) -> None:
+        pass
+
+    def scan_iter(self, match: str, count: int) -> list[str]:
+        return [key for key in self if key.startswith(match.removesuffix("*"))]
+
+    def unlink(self, key: str) -> None:
+        del self[key]
 
     def hget(self, key: str, name: str) -> str | None:
         return cast(str | None, self.get(key, {}).get(name))

@@ -484,3 +484,58 @@ def test_of_two_syncs_the_one_with_older_knowledge_does_not_have_the_last_word(h
     runs.publish(hbase, runs.DASHBOARD, runs.LIVE, a_publication("first"))
     assert runs.sync(hbase, redis, settings) == "second"
     assert redis == {"samewater:current": "second"}
+
+
+# ---------------------------------------------------------------- what is cleaned
+
+
+@pytest.mark.parametrize("state", runs.GONE)
+def test_a_run_that_is_cleaned_is_neither_begun_again_nor_claimed_nor_published(
+    hbase: Any, settings: Settings, state: str
+) -> None:
+    run = with_a_version(hbase, a_run("a"))
+    publish_all(hbase, settings, "b")
+    runs.set_state(hbase, "a", state)
+    with pytest.raises(UserError, match="its id is not used again"):
+        runs.register(hbase, run)
+    for refused in (
+        lambda: runs.claim(hbase, settings, "a"),
+        lambda: runs.publication_of(hbase, settings, run, DAY),
+        lambda: runs.publish(hbase, "daily_report", DAY, a_publication("a")),
+        lambda: runs.rollback(hbase, settings, "daily_report", DAY, to="a"),
+    ):
+        with pytest.raises(UserError, match=r"run a (was cleaned|was never published)"):
+            refused()
+    assert runs.shown(hbase, "daily_report", [DAY])[DAY] == "b" and runs.get(hbase, "a").state == state
+    assert runs.claimed(hbase, "a") is None and list(runs.about_to_be_published(hbase)) == []
+
+
+def test_a_run_whose_cleaning_begins_while_it_is_being_published_is_not_shown(hbase: Any, settings: Settings) -> None:
+    run = with_a_version(hbase, a_run("a"))
+    new = runs.publication_of(hbase, settings, run, DAY)
+    hbase.table("published").after_read = [lambda: runs.set_state(hbase, "a", runs.CLEANING)]
+    with pytest.raises(UserError, match="was cleaned"):
+        runs.publish(hbase, "daily_report", DAY, new)
+    assert runs.published(hbase, "daily_report", DAY) is None
+
+
+def test_who_cleans_sees_a_run_that_is_about_to_be_published_and_one_that_is_claimed(
+    hbase: Any, settings: Settings
+) -> None:
+    run = with_a_version(hbase, a_run("a"))
+    seen: list[Any] = []
+    hbase.table("runs").after_read = [lambda: seen.extend(runs.about_to_be_published(hbase))]
+    runs.publish(hbase, "daily_report", DAY, a_publication("a"))
+    ((report, day, run_id, who),) = seen
+    assert (report, day, run_id) == ("daily_report", DAY, run.run_id) and who.startswith(runs.submitter())
+    assert list(runs.about_to_be_published(hbase)) == [], "that is over"
+    assert runs.claimed(hbase, "a") is None
+    held = runs.claim(hbase, settings, "a")
+    assert runs.claimed(hbase, "a") == held
+    runs.release(hbase, "a", held)
+    assert runs.claimed(hbase, "a") is None
+
+
+def test_what_a_publisher_that_died_has_announced_is_forgotten(hbase: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hbase.table("published").put(b"daily_report|" + DAY.encode(), {b"p:next|a": b"me since 2025-11-12T01:00:00+00:00"})
+    assert list(runs.about_to_be_published(hbase)) == []
