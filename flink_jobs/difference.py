@@ -110,8 +110,13 @@ def sentences(found: Difference) -> Iterable[str]:
     yield "  country: " + ", ".join(f"{name} {before[name]} -> {after[name]}" for name in FIGURES)
 
 
-def show_differences(settings: Settings, form: str, level: str | None, found: Sequence[Difference]) -> None:
-    """Print differences: for people sentences and the rows of one level, else every row that was asked for."""
+def show_differences(
+    settings: Settings, form: str, level: str | None, found: Sequence[Difference], also: Mapping[str, Any] | None = None
+) -> None:
+    """Print differences: for people sentences and the rows of one level, else every row that was asked for.
+
+    `also`: what JSON says beside them.
+    """
     names = regions.load(settings.regions_file())
     levels = LEVELS if level is None else (level,)
     every = [row for one in found for row in rows(one, levels, names)]
@@ -122,12 +127,12 @@ def show_differences(settings: Settings, form: str, level: str | None, found: Se
         if every:
             show("table", COLUMNS, every, {})
         return
-    about = {"level": level or "all"} if form == "json" else {}
+    about: dict[str, Any] = {"level": level or "all", **(also or {})} if form == "json" else {}
     if form == "json":
         about["days"] = [
             {"day": one.day, "before": one.before, "after": one.after, **one.counts, "totals": list(one.totals)}
             for one in found
-        ]  # type: ignore[assignment]
+        ]
     show(form, COLUMNS, every, about)
 
 

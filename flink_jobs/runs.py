@@ -245,6 +245,11 @@ def set_state(
     connection.table("runs").put(run_id.encode(), columns)
 
 
+def amend(connection: happybase.Connection, run_id: str, **fields: Any) -> None:
+    """Write these fields of a registered run; the others stay as they are."""
+    connection.table("runs").put(run_id.encode(), {f"r:{name}".encode(): _cell(v) for name, v in fields.items()})
+
+
 def claim(connection: happybase.Connection, settings: Settings, run_id: str) -> str:
     """Take a registered run for one submission, until `release`; returns the claim.
 

@@ -432,6 +432,11 @@ def read_day_totals(client: redis_client.Redis, settings: Settings, run_id: str,
     return {province: _split(value, ("orders", "cents")) for province, value in days.items() if value != "0:0"}
 
 
+def read_days(client: redis_client.Redis, settings: Settings, run_id: str) -> list[str]:
+    """The days of which a generation has minutes in Redis."""
+    return sorted({name.partition("|")[0] for name in _hash(client, f"{settings.redis.prefix}:{run_id}:days")})
+
+
 def _hash(client: redis_client.Redis, key: str) -> dict[str, str]:
     return cast(dict[str, str], client.hgetall(key))  # the client's types allow for its asynchronous twin
 
