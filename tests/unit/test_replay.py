@@ -306,6 +306,21 @@ def test_a_day_that_the_old_run_has_not_goes_on_showing_the_replay(
     assert now.end() == TAKEN_BACK
 
 
+def test_a_day_that_closes_while_the_replay_moves_is_published_too(
+    world: Callable[[], World], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = world()
+
+    def catch_up(*arguments: Any) -> replay.CaughtUp:
+        if ("realtime", REPLAY) in now.living:
+            now.mark(REPLAY, "2025-11-13", END + DAY_MS)
+        return now.catch_up(*arguments)
+
+    monkeypatch.setattr(replay, "await_caught_up", catch_up)
+    replay.publish(settings, None, REPLAY, lambda _: None)
+    assert runs.shown(now.hbase, runs.REPORT, ["2025-11-13"]) == {"2025-11-13": REPLAY}
+
+
 def test_doing_it_again_changes_nothing_and_says_so(world: Callable[[], World], settings: Settings) -> None:
     now, said = world(), []
     replay.publish(settings, None, REPLAY, lambda _: None)
