@@ -103,6 +103,68 @@ def test_the_multiple_of_real_time_is_log_by_seconds(settings: Settings) -> None
     assert "times" not in replay.CaughtUp(settings.time, END, 0, 0.1).sentence(REPLAY)
 
 
+# ---------------------------------------------------------------- catching up
+
+
+@pytest.fixture
+def replaying(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A run that comes on by an hour a look, to the end of a log of a day, while it lives."""
+    found = SimpleNamespace(at=None, step=3_600_000, lives=True, looks=0)
+
+    def position(*_: Any) -> int | None:
+        found.looks += 1
+        if found.looks > 2:
+            found.at = (found.at or END - DAY_MS) + found.step
+        return found.at
+
+    runs.register(put_in_place(monkeypatch), a_replay())
+    monkeypatch.setattr(replay, "position", position)
+    monkeypatch.setattr(replay, "first_ingest", lambda *_: END - DAY_MS)
+    monkeypatch.setattr(replay, "reach", lambda *_: END)
+    monkeypatch.setattr(replay, "is_living", lambda *_: found.lives)
+    monkeypatch.setattr(replay, "LOOK_S", 0)
+    return found
+
+
+def test_the_wait_ends_where_the_log_ended_and_counts_what_was_replayed(
+    settings: Settings, replaying: SimpleNamespace
+) -> None:
+    done = replay.await_caught_up(settings, REPLAY)
+    assert (done.until, done.log_ms, replaying.at) == (END, DAY_MS, END)
+    again = replay.await_caught_up(settings, REPLAY)
+    assert again.log_ms == 0
+
+
+def test_a_run_that_dies_or_stands_is_told(
+    settings: Settings, replaying: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaying.step = 0
+    monkeypatch.setattr(replay, "STALL_S", -1)
+    with pytest.raises(UserError, match=f"has stood at .*replay wait {REPLAY}"):
+        replay.await_caught_up(settings, REPLAY)
+    replaying.lives = False
+    with pytest.raises(UserError, match=f"no longer at work.*samewater resume {REPLAY}"):
+        replay.await_caught_up(settings, REPLAY)
+
+
+def test_a_day_that_is_not_in_hdfs_as_in_hbase_is_not_flipped(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"ALL|ALL": {"orders": "1", "amount": "1.00", "users": "1"}}
+    held: dict[str, Any] = {"versions": {}, "doubled": []}
+    monkeypatch.setattr(replay, "read_report", lambda *_: SimpleNamespace(table=table))
+    monkeypatch.setattr(stores, "hdfs", lambda _: nullcontext())
+    monkeypatch.setattr(stores, "read_sales_files", lambda *_: (held["versions"], held["doubled"]))
+    monkeypatch.setattr(replay, "FILED_S", 0)
+    with pytest.raises(UserError, match="HDFS does not hold"):
+        replay.refuse_unless_whole(settings, a_replay(), DAYS[2])
+    held["versions"] = {END: table}
+    replay.refuse_unless_whole(settings, a_replay(), DAYS[2])
+    held["doubled"] = [stores.Doubled("ALL|ALL", 2)]
+    with pytest.raises(UserError, match="HDFS does not hold"):
+        replay.refuse_unless_whole(settings, a_replay(), DAYS[2])
+
+
 # ---------------------------------------------------------------- what differs
 
 
