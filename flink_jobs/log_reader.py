@@ -45,6 +45,10 @@ class LogRecord(NamedTuple):
     value: bytes | None
 
 
+class Gone(UserError):
+    """Records that a range needs are not there any more."""
+
+
 class Sent(NamedTuple):
     """One record of the supply, and the name of the file that it was sent with (empty: none)."""
 
@@ -99,12 +103,12 @@ class LogReader:
     def spans(self, from_ms: int, to_ms: int, floor: Mapping[int, int] | None = None) -> dict[int, Span]:
         """Offsets that hold every record with ingest time in [from_ms, to_ms), and some more.
 
-        `floor`: partition -> offset before which nothing is wanted. Raises `UserError` if wanted records of that range
-        may have been deleted by retention.
+        `floor`: partition -> offset before which nothing is wanted. Raises `Gone` if wanted records of that range may
+        have been deleted by retention.
         """
         floor = floor or {}
-        starts = self._offsets_at(from_ms)
-        ends = self._offsets_at(to_ms + SLACK_MS)
+        starts = self.offsets_at(from_ms)
+        ends = self.offsets_at(to_ms + SLACK_MS)
         found: dict[int, Span] = {}
         for partition in self.partitions:
             first, last = self._held(partition)
@@ -112,7 +116,7 @@ class LogReader:
             end = ends.get(partition, last)
             # A log that begins at offset 0 misses nothing; another one does, unless it still holds an earlier record.
             if floor.get(partition, 0) < first == start:
-                raise UserError(
+                raise Gone(
                     f"topic {self.topic} partition {partition} begins at offset {first}: records that the range needs "
                     "were deleted by retention; choose later days or read an archive"
                 )
@@ -152,6 +156,10 @@ class LogReader:
         for message in self._messages_of({p: span for p, span in spans.items() if span.start < span.end}):
             name = dict(message.headers() or ()).get(SUPPLY_HEADER) or b""
             yield Sent(_record(message), name if isinstance(name, str) else name.decode("utf-8", "replace"))
+
+    def records(self, spans: Mapping[int, Span]) -> Iterator[LogRecord]:
+        """Every record between these offsets."""
+        return self._records_of({p: span for p, span in spans.items() if span.start < span.end})
 
     def _records_of(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
         return map(_record, self._messages_of(spans))
@@ -199,7 +207,7 @@ class LogReader:
             raise UserError(f"Kafka at {self._bootstrap} does not say how far topic {self.topic} reaches; see its log")
         return Span(*held)
 
-    def _offsets_at(self, instant: int) -> dict[int, int]:
+    def offsets_at(self, instant: int) -> dict[int, int]:
         """Partition -> its first offset not before the instant; a partition that has none is left out."""
         asked = [TopicPartition(self.topic, partition, instant) for partition in self.partitions]
         found = self._consumer.offsets_for_times(asked, timeout=WAIT_S)

@@ -46,6 +46,7 @@ ALL = "ALL"
 FAMILIES = {"streaming": "s", "batch": "b"}
 DATASETS = ("daily_sales", "rejected")
 ADMISSIONS = "admissions"
+ARCHIVE = "order_archive"
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
 
@@ -259,6 +260,16 @@ def clear_run(settings: Settings, datasets: Iterable[str], run_id: str) -> None:
             for pattern in (run_folder(settings, dataset, "*", run_id), staging_folder(settings, dataset, run_id)):
                 for folder in files.glob(pattern):
                     files.rm(folder, recursive=True)
+
+
+def archive_folder(settings: Settings, topic: str) -> str:
+    """HDFS folder of all that is archived of a topic, and of what is not yet or not any more part of it."""
+    return f"{settings.hdfs.root}/{ARCHIVE}/topic={topic}"
+
+
+def segment_folder(settings: Settings, topic: str, run_id: str) -> str:
+    """HDFS folder of what one run archived; below it `ingest_day=YYYY-MM-DD/ingest_hour=HH`, in the business zone."""
+    return f"{archive_folder(settings, topic)}/run={run_id}"
 
 
 def checkpoints_folder(settings: Settings, run_id: str) -> str:

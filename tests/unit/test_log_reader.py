@@ -57,7 +57,7 @@ class Broker:
         return [TopicPartition(place.topic, place.partition, first_at(place)) for place in places]
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
-        self.assigned = {place.partition for place in places}
+        self.assigned, self.queue = {place.partition for place in places}, []
         for place in places:
             records = [(o, at) for o, at in sorted(self.log[place.partition].items()) if o >= place.offset]
             self.queue += [Message(place.partition, *record) for record in records]

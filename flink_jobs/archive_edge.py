@@ -1,0 +1,276 @@
+"""How far is the order log archived, and which of its offsets lie in which files?
+
+Reads and writes one row of the HBase table `published` for each topic, `order_archive|{topic}`: `p:edge` = JSON (the
+next offset of each partition, and the last segment), `p:segment|{run}` = JSON of each segment. A segment is what one
+run of flink_jobs/archive.py moved to HDFS; each names the one before it, and only those that hang together from the
+edge count. The edge moves by one check-and-put on its whole old value, once the segment's files were counted: of two
+archivers one wins and the other is told, and a segment that was killed is in no one's way.
+
+The edge is offsets, not a time: below it a record is read from the archive, from it on from the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import happybase
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flink_jobs import runs, stores
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import SLACK_MS, Gone, Span
+
+_EDGE = b"p:edge"
+_SEGMENT = b"p:segment|"  # and the run
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Held(NamedTuple):
+    """What the files of an hour hold of a partition: least and greatest offset, and how many records."""
+
+    first: int
+    last: int
+    records: int
+
+
+class Hour(_Row):
+    """The files of one ingest hour. `first_ingest`, `last_ingest`: epoch ms; `held`: partition -> what they hold."""
+
+    ingest_day: str
+    ingest_hour: str
+    first_ingest: int
+    last_ingest: int
+    held: Mapping[int, Held]
+
+    @property
+    def records(self) -> int:
+        """Of all partitions."""
+        return sum(held.records for held in self.held.values())
+
+
+class Segment(_Row):
+    """What one run archived. `previous`: run of the segment before it, or empty. `spans`: partition -> offsets that it
+    covers; `newest`: partition -> greatest ingest time in it (epoch ms). `at`: ISO-8601 with zone.
+    """
+
+    run_id: str
+    previous: str = ""
+    spans: Mapping[int, Span]
+    newest: Mapping[int, int] = {}
+    hours: list[Hour] = []
+    at: str = ""
+    who: str = ""
+
+    @property
+    def records(self) -> int:
+        """Fewer than its offsets where the log itself has none: what was compacted away, marks of transactions."""
+        return sum(hour.records for hour in self.hours)
+
+
+class Edge(_Row):
+    """The value of `p:edge`. `next`: partition -> first offset not archived; `last`: run of the last segment."""
+
+    next: Mapping[int, int]
+    last: str
+
+
+class Part(NamedTuple):
+    """Files that a range needs: those of some hours of a segment."""
+
+    segment: Segment
+    hours: list[Hour]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """All that is archived of a topic; `segments`: the oldest first; `value`: the edge as it was read."""
+
+    topic: str
+    segments: tuple[Segment, ...] = ()
+    value: bytes | None = None
+
+    @cached_property
+    def edge(self) -> dict[int, int]:
+        """Partition -> first offset that is not archived."""
+        return {partition: span.end for segment in self.segments for partition, span in segment.spans.items()}
+
+    @cached_property
+    def newest(self) -> dict[int, int]:
+        """Partition -> greatest ingest time (epoch ms)."""
+        found: dict[int, int] = {}
+        for segment in self.segments:
+            for partition, at in segment.newest.items():
+                found[partition] = max(at, found.get(partition, at))
+        return found
+
+    def hours(self, partition: int) -> Iterator[Hour]:
+        """The hours that hold something of a partition."""
+        return (hour for segment in self.segments for hour in segment.hours if partition in hour.held)
+
+    def begin(self, partition: int) -> int | None:
+        """The first offset that is archived of a partition; None if none is."""
+        return next((s.spans[partition].start for s in self.segments if partition in s.spans), None)
+
+    def gaps(self) -> dict[int, list[Span]]:
+        """Partition -> offsets between segments, which retention took before they were archived."""
+        return {p: found for p in sorted(self.edge) if (found := _between(self._stretches(p)))}
+
+    def spans(
+        self,
+        log: Mapping[int, Span],
+        starts: Mapping[int, int],
+        ends: Mapping[int, int],
+        times: tuple[int, int],
+        floor: Mapping[int, int],
+    ) -> dict[int, Span]:
+        """Offsets that hold every record with ingest time in `times` [from, to), and some more; as `LogReader.spans`.
+
+        `log`: what the log holds now; `starts`, `ends`: the log's first offsets not before `times[0]`, and not before
+        `times[1]` and the slack. By whole hours, as far as the archive goes. Raises `Gone` if records that the range
+        needs may be neither in the archive nor in the log.
+        """
+        found: dict[int, Span] = {}
+        for partition, held in log.items():
+            edge, wanted = self.edge.get(partition, 0), floor.get(partition, 0)
+            firsts = [hour.held[partition].first for hour in self.hours(partition) if hour.last_ingest >= times[0]]
+            lasts = [
+                hour.held[partition].first for hour in self.hours(partition) if hour.first_ingest >= times[1] + SLACK_MS
+            ]
+            start = max(wanted, min(firsts, default=max(edge, starts.get(partition, held.end))))
+            end = min(lasts, default=max(edge, ends.get(partition, held.end)))
+            tail = Span(max(edge, held.start), held.end)
+            for gap in _between([Span(0, 0), *self._stretches(partition), tail]):
+                # A range that begins right behind a gap may have begun in it.
+                if wanted < gap.end and start <= gap.end and gap.start < end:
+                    raise Gone(
+                        f"topic {self.topic} partition {partition}: offsets {gap.start} to {gap.end - 1}, of which the "
+                        "range may need some, are neither in the log nor in the archive; choose other days"
+                    )
+            found[partition] = Span(start, max(start, end))
+        return found
+
+    def archived(self, spans: Mapping[int, Span]) -> dict[int, Span]:
+        """What of these offsets lies below the edge; partitions with nothing there are left out."""
+        below = {p: Span(span.start, min(span.end, self.edge.get(p, 0))) for p, span in spans.items()}
+        return {p: span for p, span in below.items() if span.start < span.end}
+
+    def tail(self, spans: Mapping[int, Span]) -> dict[int, Span]:
+        """What of these offsets lies at the edge or behind it; of every partition, also where that is nothing."""
+        begins = {p: max(span.start, self.edge.get(p, 0)) for p, span in spans.items()}
+        return {p: Span(begins[p], max(begins[p], span.end)) for p, span in spans.items()}
+
+    def parts(self, spans: Mapping[int, Span]) -> Iterator[Part]:
+        """The files that hold these offsets, in the order of the segments."""
+        archived = self.archived(spans)
+        for segment in self.segments:
+            needed = [hour for hour in segment.hours if _touches(hour, archived)]
+            if needed:
+                yield Part(segment, needed)
+
+    def _stretches(self, partition: int) -> list[Span]:
+        return [segment.spans[partition] for segment in self.segments if partition in segment.spans]
+
+
+def _between(stretches: list[Span]) -> list[Span]:
+    return [Span(one.end, other.start) for one, other in pairwise(stretches) if one.end < other.start]
+
+
+def _touches(hour: Hour, spans: Mapping[int, Span]) -> bool:
+    return any(
+        partition in spans and held.first < spans[partition].end and held.last >= spans[partition].start
+        for partition, held in hour.held.items()
+    )
+
+
+def next_spans(archive: Archive, log: Mapping[int, Span], accept_gap: bool) -> dict[int, Span]:
+    """Partition -> offsets of the next segment: from the edge to the log's end; `log`: what it holds now.
+
+    Raises `UserError` if retention has removed records beyond the edge (unless `accept_gap`), or if the log ends before
+    the edge: it is another one of the same name.
+    """
+    found: dict[int, Span] = {}
+    for partition in sorted(log.keys() | archive.edge.keys()):
+        edge = archive.edge.get(partition)
+        held = log.get(partition)
+        if held is None or (edge is not None and held.end < edge):
+            ends = "is not there any more" if held is None else f"ends at offset {held.end}"
+            raise UserError(
+                f"topic {archive.topic} partition {partition} {ends}, but is archived up to offset {edge}: the topic "
+                "was made anew; archive a topic of another name"
+            )
+        if edge is not None and held.start > edge and not accept_gap:
+            raise UserError(
+                f"topic {archive.topic} partition {partition}: retention removed offsets {edge} to {held.start - 1} "
+                "before they were archived; --accept-gap goes on behind them, and days that need them are refused"
+            )
+        found[partition] = Span(held.start if edge is None else max(edge, held.start), held.end)
+    return found
+
+
+def is_news(archive: Archive, spans: Mapping[int, Span]) -> bool:
+    """Whether a segment of these offsets would say anything: records, or a gap."""
+    return any(span.start < span.end or span.start > archive.edge.get(p, span.start) for p, span in spans.items())
+
+
+# ---------------------------------------------------------------- HBase
+
+
+def thing(topic: str) -> str:
+    """Row of `published`, and name of the lease."""
+    return f"{stores.ARCHIVE}|{topic}"
+
+
+def read_archive(connection: happybase.Connection, topic: str) -> Archive:
+    """What is archived of a topic now; without segments if nothing is. Raises `UserError` if a cell is broken."""
+    cells = connection.table("published").row(thing(topic).encode(), columns=[b"p"])
+    value = cells.get(_EDGE)
+    if value is None:
+        return Archive(topic)
+    try:
+        edge = Edge.model_validate_json(value)
+        chain: list[Segment] = []
+        name = edge.last
+        while name:
+            cell = cells.get(_SEGMENT + name.encode())
+            if cell is None:
+                raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {name} any more")
+            chain.append(Segment.model_validate_json(cell))
+            name = chain[-1].previous
+    except ValidationError as bad:
+        raise UserError(f"the archive of topic {topic} cannot be read: {bad.errors()[0]['msg']}") from bad
+    archive = Archive(topic, tuple(reversed(chain)), value)
+    if archive.edge != dict(edge.next):
+        raise UserError(f"the archive of topic {topic} is broken: its edge {edge.next} is not where its segments end")
+    return archive
+
+
+def move_edge(connection: happybase.Connection, archive: Archive, segment: Segment) -> Archive:
+    """Put a segment behind the others; from then on readers see it. Returns the archive with it.
+
+    Raises `UserError`, and leaves the edge, if somebody else has moved it since it was read.
+    """
+    last = archive.segments[-1].run_id if archive.segments else ""
+    segment = segment.model_copy(update={"previous": last})
+    after = Archive(archive.topic, (*archive.segments, segment))
+    value = _json(Edge(next=after.edge, last=segment.run_id))
+    row = thing(archive.topic).encode()
+    # First the segment, which nobody sees until the edge names it.
+    connection.table("published").put(row, {_SEGMENT + segment.run_id.encode(): _json(segment)})
+    if not runs.check_and_put_cell(connection, "published", row, _EDGE, archive.value, value):
+        raise UserError(
+            f"the archive of topic {archive.topic} was moved on by somebody else meanwhile; what run {segment.run_id} "
+            "wrote is not part of it, and is removed by the next `samewater archive`"
+        )
+    return Archive(archive.topic, after.segments, value)
+
+
+def _json(row: BaseModel) -> bytes:
+    return json.dumps(row.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,343 @@
+"""Is every record of the log in exactly one segment, and does a range across the edge read each of them once?"""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pytest
+from fake_hbase import FakeHBase, put_in_place
+from pyarrow import parquet
+from test_log_reader import NOON, Broker, reader
+
+from flink_jobs import archive_edge, archive_reader, runs, stores
+from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
+from flink_jobs.archive_reader import Counted, History, count_files
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import Gone, Span
+from flink_jobs.settings import DEFAULT_FILE, Settings
+
+HOUR = 3_600_000
+TOPIC = "orders"
+
+
+def times(offset: int) -> int:
+    """Ten records an hour in each partition, from NOON on."""
+    return NOON + offset * HOUR // 10
+
+
+@pytest.fixture
+def settings() -> Settings:
+    loaded = Settings.load(DEFAULT_FILE)
+    # The file system in memory is one for the whole process: a folder of its own for each test.
+    return loaded.model_copy(update={"hdfs": loaded.hdfs.model_copy(update={"root": f"/{uuid.uuid4()}"})})
+
+
+@pytest.fixture
+def hbase(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(stores, "ensure_tables", lambda _: None)
+    return put_in_place(monkeypatch)
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Any:
+    memory = fsspec.filesystem("memory")
+
+    @contextmanager
+    def opened(_: object) -> Iterator[Any]:
+        yield memory
+
+    monkeypatch.setattr(stores, "hdfs", opened)
+    return memory
+
+
+def write(files: Any, settings: Settings, run_id: str, spans: dict[int, Span], name: str = "part-0") -> None:
+    """What the job writes: a file for each ingest hour."""
+    by_hour: dict[int, list[tuple[int, int]]] = {}
+    for partition, span in spans.items():
+        for offset in range(*span):
+            by_hour.setdefault((times(offset) - NOON) // HOUR, []).append((partition, offset))
+    for hour, places in by_hour.items():
+        table = pa.table(
+            {
+                "payload": pa.array([b"%d/%d" % place for place in places], pa.binary()),
+                "kafka_partition": pa.array([partition for partition, _ in places], pa.int32()),
+                "kafka_offset": [offset for _, offset in places],
+                "ingest_time": [times(offset) for _, offset in places],
+            }
+        )
+        content = io.BytesIO()
+        parquet.write_table(table, content)
+        folder = f"{stores.segment_folder(settings, TOPIC, run_id)}/ingest_day=2025-11-11/ingest_hour={12 + hour}"
+        files.pipe_file(f"{folder}/{name}", content.getvalue())
+
+
+def a_segment(run_id: str, spans: dict[int, Span]) -> Segment:
+    """What counting those files gives."""
+    hours = sorted({(times(offset) - NOON) // HOUR for span in spans.values() for offset in range(*span)})
+    return Segment(
+        run_id=run_id,
+        spans=spans,
+        newest={p: times(span.end - 1) for p, span in spans.items() if span.start < span.end},
+        hours=[
+            Hour(
+                ingest_day="2025-11-11",
+                ingest_hour=str(12 + hour),
+                first_ingest=min(times(o) for held in held_in(spans, hour).values() for o in (held.first, held.last)),
+                last_ingest=max(times(o) for held in held_in(spans, hour).values() for o in (held.first, held.last)),
+                held=held_in(spans, hour),
+            )
+            for hour in hours
+        ],
+    )
+
+
+def held_in(spans: dict[int, Span], hour: int) -> dict[int, Held]:
+    found = {p: [o for o in range(*span) if (times(o) - NOON) // HOUR == hour] for p, span in spans.items()}
+    return {p: Held(o[0], o[-1], len(o)) for p, o in found.items() if o}
+
+
+def archive_of(*spans: dict[int, Span]) -> Archive:
+    return Archive(TOPIC, tuple(a_segment(f"run-{number}", one) for number, one in enumerate(spans)))
+
+
+def wanted(archive: Archive, log: dict[int, Span], first: int, last: int, floor: dict[int, int] | None = None):
+    """The offsets of [times(first), times(last)) that are asked for, the log holding `log`."""
+
+    def at(instant: int) -> dict[int, int]:
+        found = {p: [o for o in range(*span) if times(o) >= instant] for p, span in log.items()}
+        return {p: offsets[0] for p, offsets in found.items() if offsets}
+
+    between = (times(first), times(last))
+    return archive.spans(log, at(between[0]), at(between[1] + HOUR), between, floor or {})
+
+
+# ---------------------------------------------------------------- the edge
+
+
+def test_a_segment_reaches_from_the_edge_to_the_logs_end_and_the_first_one_from_the_logs_begin():
+    log = {0: Span(3, 9), 1: Span(0, 4)}
+    assert next_spans(Archive(TOPIC), log, False) == log
+    assert next_spans(archive_of({0: Span(3, 5), 1: Span(0, 4)}), log, False) == {0: Span(5, 9), 1: Span(4, 4)}
+
+
+def test_a_new_partition_is_archived_from_its_begin():
+    assert next_spans(archive_of({0: Span(0, 5)}), {0: Span(0, 5), 1: Span(0, 2)}, False) == {
+        0: Span(5, 5),
+        1: Span(0, 2),
+    }
+
+
+def test_what_retention_took_before_it_was_archived_is_refused_by_name_and_accepted_only_by_word():
+    archive, log = archive_of({0: Span(0, 5)}), {0: Span(8, 12)}
+    with pytest.raises(UserError, match=r"partition 0: retention removed offsets 5 to 7 .*--accept-gap"):
+        next_spans(archive, log, False)
+    assert next_spans(archive, log, True) == {0: Span(8, 12)}
+    assert next_spans(archive, {0: Span(5, 12)}, False) == {0: Span(5, 12)}
+
+
+@pytest.mark.parametrize("log", [{0: Span(0, 4)}, {1: Span(0, 9)}])
+def test_another_topic_of_the_same_name_is_refused(log: dict[int, Span]):
+    with pytest.raises(UserError, match="made anew"):
+        next_spans(archive_of({0: Span(0, 5)}), log, True)
+
+
+def test_there_is_news_if_there_are_records_or_a_gap_and_else_none():
+    archive = archive_of({0: Span(0, 5)})
+    assert archive_edge.is_news(archive, {0: Span(5, 6)})
+    assert archive_edge.is_news(archive, {0: Span(7, 7)})
+    assert not archive_edge.is_news(archive, {0: Span(5, 5), 1: Span(0, 0)})
+    assert not archive_edge.is_news(Archive(TOPIC), {0: Span(0, 0)})
+
+
+def test_gaps_follow_from_the_segments():
+    archive = archive_of(
+        {0: Span(0, 5), 1: Span(2, 5)}, {0: Span(8, 9), 1: Span(5, 9)}, {0: Span(9, 9), 1: Span(9, 12)}
+    )
+    assert archive.gaps() == {0: [Span(5, 8)]}
+    assert (archive.edge, archive.begin(1), archive.begin(7)) == ({0: 9, 1: 12}, 2, None)
+    assert archive.newest == {0: times(8), 1: times(11)}
+
+
+def test_the_edge_is_read_back_as_it_was_moved(hbase: FakeHBase):
+    connection: Any = hbase
+    first = move_edge(connection, read_archive(connection, TOPIC), a_segment("run-0", {0: Span(0, 25)}))
+    move_edge(connection, first, a_segment("run-1", {0: Span(25, 31)}))
+    archive = read_archive(connection, TOPIC)
+    assert [(s.run_id, s.previous, s.records) for s in archive.segments] == [("run-0", "", 25), ("run-1", "run-0", 6)]
+    assert archive.segments[0].hours == a_segment("run-0", {0: Span(0, 25)}).hours
+    assert archive.edge == {0: 31} and read_archive(connection, "other") == Archive("other")
+    assert not list(runs.list_published(connection))
+
+
+def test_of_two_archivers_one_wins_and_what_the_other_wrote_is_no_part_of_the_archive(hbase: FakeHBase):
+    connection: Any = hbase
+    before = read_archive(connection, TOPIC)
+    move_edge(connection, before, a_segment("run-won", {0: Span(0, 5)}))
+    with pytest.raises(UserError, match="moved on by somebody else"):
+        move_edge(connection, before, a_segment("run-lost", {0: Span(0, 9)}))
+    archive = read_archive(connection, TOPIC)
+    move_edge(connection, archive, a_segment("run-next", {0: Span(5, 12)}))
+    assert [s.run_id for s in read_archive(connection, TOPIC).segments] == ["run-won", "run-next"]
+
+
+def test_a_segment_that_is_not_there_any_more_is_said(hbase: FakeHBase):
+    connection: Any = hbase
+    move_edge(connection, read_archive(connection, TOPIC), a_segment("run-0", {0: Span(0, 5)}))
+    del hbase.table("published").rows[b"order_archive|orders"][b"p:segment|run-0"]
+    with pytest.raises(UserError, match="no segment run-0"):
+        read_archive(connection, TOPIC)
+
+
+# ---------------------------------------------------------------- ranges
+
+
+def test_a_range_is_read_from_the_archive_below_the_edge_and_from_the_log_behind_it():
+    archive = archive_of({0: Span(0, 25), 1: Span(0, 31)}, {0: Span(25, 42), 1: Span(31, 31)})
+    log = {0: Span(40, 60), 1: Span(31, 60)}
+    spans = wanted(archive, log, 20, 45)
+    assert spans == {0: Span(20, 55), 1: Span(20, 55)}
+    assert archive.archived(spans) == {0: Span(20, 42), 1: Span(20, 31)}
+    assert archive.tail(spans) == {0: Span(42, 55), 1: Span(31, 55)}
+    parts = [(part.segment.run_id, [hour.ingest_hour for hour in part.hours]) for part in archive.parts(spans)]
+    assert parts == [("run-0", ["14", "15"]), ("run-1", ["14", "15", "16"])]
+
+
+def test_a_range_begins_with_the_hour_that_holds_its_first_record_and_ends_an_hour_behind_its_last():
+    archive = archive_of({0: Span(0, 100)})
+    assert wanted(archive, {0: Span(100, 100)}, 27, 34) == {0: Span(20, 50)}
+    assert archive.tail({0: Span(20, 50)}) == {0: Span(100, 100)}
+
+
+def test_a_range_behind_the_edge_is_the_logs_own():
+    assert wanted(archive_of({0: Span(0, 25)}), {0: Span(20, 60)}, 31, 40) == {0: Span(31, 50)}
+
+
+def test_a_range_that_touches_a_gap_is_refused_and_one_beside_it_is_not():
+    archive, log = archive_of({0: Span(0, 40)}, {0: Span(45, 90)}), {0: Span(90, 90)}
+    for first, last in ((5, 35), (33, 38), (41, 60), (45, 60), (5, 90)):
+        with pytest.raises(Gone, match="partition 0: offsets 40 to 44"):
+            wanted(archive, log, first, last)
+    assert wanted(archive, log, 5, 20) == {0: Span(0, 30)}
+    assert wanted(archive, log, 51, 60) == {0: Span(50, 70)}
+    assert wanted(archive, log, 5, 60, floor={0: 45}) == {0: Span(45, 70)}
+
+
+def test_what_retention_took_behind_the_edge_is_a_gap_too():
+    archive = archive_of({0: Span(0, 40)})
+    with pytest.raises(Gone, match="offsets 40 to 49"):
+        wanted(archive, {0: Span(50, 90)}, 5, 60)
+    assert wanted(archive, {0: Span(50, 90)}, 5, 20) == {0: Span(0, 30)}
+    assert wanted(archive, {0: Span(50, 90)}, 51, 60) == {0: Span(51, 70)}
+
+
+def test_an_archive_that_begins_within_the_log_misses_what_was_before():
+    with pytest.raises(Gone, match="offsets 0 to 6"):
+        wanted(archive_of({0: Span(7, 40)}), {0: Span(40, 40)}, 2, 20)
+    assert wanted(archive_of({0: Span(7, 40)}), {0: Span(40, 40)}, 12, 20) == {0: Span(10, 30)}
+
+
+# ---------------------------------------------------------------- files
+
+
+def history(settings: Settings, broker: Broker, asked: str) -> History:
+    return History(settings, reader(broker), asked)
+
+
+@pytest.fixture
+def archived(hbase: FakeHBase, files: Any, settings: Settings) -> Broker:
+    """Two segments of a log that has lost what the first one holds, and goes on behind the edge."""
+    connection: Any = hbase
+    for number, spans in enumerate(({0: Span(0, 25), 1: Span(0, 20)}, {0: Span(25, 42), 1: Span(20, 42)})):
+        write(files, settings, f"run-{number}", spans)
+        move_edge(connection, read_archive(connection, TOPIC), a_segment(f"run-{number}", spans))
+    write(files, settings, "run-killed", {0: Span(42, 60), 1: Span(42, 60)})
+    return Broker({p: {offset: times(offset) for offset in range(30, 90)} for p in (0, 1)}, first=30)
+
+
+def test_archive_and_tail_have_each_record_once_as_the_whole_log_would(archived: Broker, settings: Settings):
+    whole = Broker({p: {offset: times(offset) for offset in range(90)} for p in (0, 1)})
+    between = (times(12), times(57))
+    expected = sorted(reader(whole).read(*between))
+    for asked in ("auto", "archive"):
+        log = history(settings, archived, asked)
+        records = list(log.read(*between))
+        assert sorted(records) == expected and len(expected) == 90
+        assert log.source == "archive" and log.disorder == {0: 0, 1: 0}
+        of_0 = [record.offset for record in records if record.partition == 0]
+        assert of_0 == sorted(of_0)
+    until = sorted(history(settings, archived, "auto").read_until(times(12), {0: 50, 1: 13}))
+    assert until == sorted(reader(whole).read_until(times(12), {0: 50, 1: 13}))
+    assert len(until) == 39
+
+
+def test_the_log_alone_is_read_while_it_holds_the_range(archived: Broker, settings: Settings):
+    log = history(settings, archived, "auto")
+    assert len(list(log.read(times(31), times(40)))) == 18 and log.source == "log"
+    log = history(settings, archived, "archive")
+    assert len(list(log.read(times(31), times(40)))) == 18 and log.source == "archive"
+    with pytest.raises(Gone, match="begins at offset 30"):
+        list(history(settings, archived, "log").read(times(12), times(40)))
+
+
+def test_without_an_archive_the_logs_own_word_stands(hbase: FakeHBase, settings: Settings):
+    broker = Broker({0: {17: NOON}}, first=17)
+    with pytest.raises(Gone, match="begins at offset 17"):
+        history(settings, broker, "auto").read(NOON - 1, NOON + 1)
+    with pytest.raises(UserError, match="topic orders is not archived"):
+        history(settings, broker, "archive").read(NOON - 1, NOON + 1)
+
+
+def test_the_first_record_is_the_archives(archived: Broker, settings: Settings):
+    assert history(settings, archived, "auto").first_ingest({}) == NOON
+    assert history(settings, archived, "log").first_ingest({}) == times(30)
+    assert history(settings, archived, "auto").first_ingest({0: 38, 1: 44}) == times(30)
+
+
+@pytest.mark.parametrize("spoil", ["remove", "double"])
+def test_files_that_do_not_hold_what_was_counted_are_refused(
+    archived: Broker, files: Any, settings: Settings, spoil: str
+):
+    folder = f"{stores.segment_folder(settings, TOPIC, 'run-0')}/ingest_day=2025-11-11/ingest_hour=13"
+    if spoil == "remove":
+        files.rm(f"{folder}/part-0")
+    else:
+        files.copy(f"{folder}/part-0", f"{folder}/part-1")
+    with pytest.raises(UserError, match="does not hold what was counted: of 2025-11-11 13 h run run-0"):
+        list(history(settings, archived, "auto").read(times(12), times(57)))
+    assert list(history(settings, archived, "auto").read(times(23), times(57)))
+
+
+def test_a_run_is_counted_record_by_record(files: Any, settings: Settings):
+    spans = {0: Span(5, 25), 1: Span(0, 3), 2: Span(4, 4)}
+    write(files, settings, "run-0", spans)
+    segment = a_segment("run-0", spans)
+    assert count_files(files, settings, TOPIC, "run-0", spans) == Counted(segment.hours, dict(segment.newest), {})
+    wider = {**spans, 0: Span(3, 27)}
+    assert count_files(files, settings, TOPIC, "run-0", wider).missing == {0: [3, 4, 25, 26]}
+    for narrower in ({**spans, 0: Span(6, 25)}, {0: Span(5, 25)}):
+        with pytest.raises(UserError, match="not to read"):
+            count_files(files, settings, TOPIC, "run-0", narrower)
+    write(files, settings, "run-0", {0: Span(24, 25)}, "part-1")
+    with pytest.raises(UserError, match="partition 0 a record twice"):
+        count_files(files, settings, TOPIC, "run-0", spans)
+
+
+def test_a_run_that_wrote_nothing_misses_all(files: Any, settings: Settings):
+    assert count_files(files, settings, TOPIC, "run-0", {0: Span(1, 3)}) == Counted([], {}, {0: [1, 2]})
+
+
+def test_a_partition_that_retention_has_emptied_is_as_new_as_its_archive(
+    archived: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    newest: dict[int, int | None] = {0: times(89), 1: None}
+    monkeypatch.setattr(archive_reader, "topic_max_ingest", lambda *_: newest)
+    assert archive_reader.newest_ingest(settings, TOPIC) == {0: times(89), 1: times(41)}
+    assert archive_reader.closed_until(settings, TOPIC) == times(41) - 330_000
+    newest[2] = None
+    assert archive_reader.closed_until(settings, TOPIC) is None
