@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from secrets import token_hex
 from typing import NamedTuple
 
 import happybase
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flink_jobs import runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import SLACK_MS, Gone, Span
+from flink_jobs.runs import submitter
 
 _EDGE = b"p:edge"
 _SEGMENT = b"p:segment|"  # and the run
@@ -76,10 +78,13 @@ class Segment(_Row):
 
 
 class Edge(_Row):
-    """The value of `p:edge`. `next`: partition -> first offset not archived; `last`: run of the last segment."""
+    """The value of `p:edge`. `next`: partition -> first offset not archived; `last`: run of the last segment; `writer`:
+    who is about to move it.
+    """
 
-    next: Mapping[int, int]
-    last: str
+    next: Mapping[int, int] = {}
+    last: str = ""
+    writer: str = ""
 
 
 class Part(NamedTuple):
@@ -252,6 +257,16 @@ def read_archive(connection: happybase.Connection, topic: str) -> Archive:
     return archive
 
 
+def claim(connection: happybase.Connection, archive: Archive) -> Archive:
+    """Take the edge before the first file is written or removed, and return it as it stands then.
+
+    Whoever read it before cannot move it any more: the lease of a process that slept may have run out unnoticed, and
+    its files may be removed as left over. Raises `UserError` if somebody else has moved it since it was read.
+    """
+    last = archive.segments[-1].run_id if archive.segments else ""
+    return _flip(connection, archive, Edge(next=archive.edge, last=last, writer=f"{submitter()}/{token_hex(6)}"))
+
+
 def move_edge(connection: happybase.Connection, archive: Archive, segment: Segment) -> Archive:
     """Put a segment behind the others; from then on readers see it. Returns the archive with it.
 
@@ -259,17 +274,21 @@ def move_edge(connection: happybase.Connection, archive: Archive, segment: Segme
     """
     last = archive.segments[-1].run_id if archive.segments else ""
     segment = segment.model_copy(update={"previous": last})
-    after = Archive(archive.topic, (*archive.segments, segment))
-    value = _json(Edge(next=after.edge, last=segment.run_id))
-    row = thing(archive.topic).encode()
+    after = Archive(archive.topic, (*archive.segments, segment), archive.value)
     # First the segment, which nobody sees until the edge names it.
-    connection.table("published").put(row, {_SEGMENT + segment.run_id.encode(): _json(segment)})
+    column = _SEGMENT + segment.run_id.encode()
+    connection.table("published").put(thing(archive.topic).encode(), {column: _json(segment)})
+    return _flip(connection, after, Edge(next=after.edge, last=segment.run_id))
+
+
+def _flip(connection: happybase.Connection, archive: Archive, edge: Edge) -> Archive:
+    row, value = thing(archive.topic).encode(), _json(edge)
     if not runs.check_and_put_cell(connection, "published", row, _EDGE, archive.value, value):
         raise UserError(
-            f"the archive of topic {archive.topic} was moved on by somebody else meanwhile; what run {segment.run_id} "
-            "wrote is not part of it, and is removed by the next `samewater archive`"
+            f"somebody else archives topic {archive.topic} at the same moment, so the edge stays where they put it; "
+            f"look at it with `samewater archive --topic {archive.topic} --status`"
         )
-    return Archive(archive.topic, after.segments, value)
+    return replace(archive, value=value)
 
 
 def _json(row: BaseModel) -> bytes:

@@ -12,6 +12,7 @@ import click
 from click import shell_completion
 
 from flink_jobs import (
+    archive_commands,
     backfill_commands,
     clean,
     config,
@@ -124,7 +125,14 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Settings": [config.config],
     "Orders into the log": [datagen.generate, order_import.import_orders],
     "Jobs": [submit_command, recovery.stop, recovery.resume, rebuild.rebuild, sql_client.sql, readers.runs],
-    "The past": [late.late, supply.supply, backfill_commands.backfill, difference.diff, replay_commands.replay_group],
+    "The past": [
+        archive_commands.archive,
+        late.late,
+        supply.supply,
+        backfill_commands.backfill,
+        difference.diff,
+        replay_commands.replay_group,
+    ],
     "The full report": [full_commands.full_report, full_commands.full_pages, full_commands.lookup],
     "Figures": [readers.report, readers.minutes, readers.versions, serve],
     "What readers are shown": [publication.published, publication.publish, publication.rollback, clean.clean],

@@ -97,6 +97,11 @@ def offsets_text(offsets: Mapping[int, int]) -> str:
     return ";".join(f"partition:{partition},offset:{offset}" for partition, offset in sorted(offsets.items()))
 
 
+def scan_end(ends: Mapping[int, int]) -> str:
+    """Options of the Kafka table that end the reading before these offsets."""
+    return f"'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets_text(ends)}'"
+
+
 def is_open(settings: Settings, request: Request) -> bool:
     """Whether records that count may still come for the request's last day."""
     until, _ = closed_until(settings, request.topic)
@@ -128,17 +133,14 @@ def prepare(
     starts = {partition: span.start for partition, span in spans.items()}
     ends = {partition: span.end for partition, span in spans.items()}
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
-    if request.mode == "batch":
-        scan_end = f"'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets_text(ends)}'"
-    else:
-        scan_end = "'scan.topic-partition-discovery.interval' = '10 s'"
+    new_partitions = "'scan.topic-partition-discovery.interval' = '10 s'"
     rules = rule_values(settings, regions.load(settings.regions_file()))
     places = {
         "bootstrap": settings.kafka.bootstrap,
         "topic": request.topic,
         "run_id": run_id,
         "start_offsets": offsets_text(starts),
-        "scan_end": scan_end,
+        "scan_end": scan_end(ends) if request.mode == "batch" else new_partitions,
         "watermark_step": watermark_step,
         "from_day": str(request.from_day or FIRST_DAY),
         "to_day": str(request.to_day or LAST_DAY),

@@ -38,6 +38,7 @@ DASHBOARD = "realtime_dashboard"
 REPORT = "daily_report"
 FULL_REPORT = "full_report"
 BACKFILL = "backfill"
+ARCHIVE = "archive"
 LIVE = "live"  # the one "day" of the dashboard
 ROLLBACK = "rollback"
 CLEANING, CLEANED = GONE = ("cleaning", "cleaned")  # states of a run whose rows, files and keys are going, or gone

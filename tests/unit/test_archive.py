@@ -15,12 +15,15 @@ from fake_hbase import FakeHBase, put_in_place
 from pyarrow import parquet
 from test_log_reader import NOON, Broker, reader
 
-from flink_jobs import archive_edge, archive_reader, runs, stores
+from flink_jobs import archive as archive_job
+from flink_jobs import archive_edge, archive_reader, flink_rest, regions, runs, stores
+from flink_jobs.archive_commands import as_dict
 from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
 from flink_jobs.archive_reader import Counted, History, count_files
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Gone, Span
 from flink_jobs.settings import DEFAULT_FILE, Settings
+from flink_jobs.sql_files import SqlFiles, rule_values
 
 HOUR = 3_600_000
 TOPIC = "orders"
@@ -179,11 +182,22 @@ def test_of_two_archivers_one_wins_and_what_the_other_wrote_is_no_part_of_the_ar
     connection: Any = hbase
     before = read_archive(connection, TOPIC)
     move_edge(connection, before, a_segment("run-won", {0: Span(0, 5)}))
-    with pytest.raises(UserError, match="moved on by somebody else"):
+    with pytest.raises(UserError, match="somebody else archives topic orders"):
         move_edge(connection, before, a_segment("run-lost", {0: Span(0, 9)}))
     archive = read_archive(connection, TOPIC)
     move_edge(connection, archive, a_segment("run-next", {0: Span(5, 12)}))
     assert [s.run_id for s in read_archive(connection, TOPIC).segments] == ["run-won", "run-next"]
+
+
+def test_an_archiver_that_slept_cannot_move_the_edge_once_another_one_has_begun(hbase: FakeHBase):
+    """By then its files may have been removed as left over."""
+    connection: Any = hbase
+    slept = archive_edge.claim(connection, read_archive(connection, TOPIC))
+    awake = archive_edge.claim(connection, read_archive(connection, TOPIC))
+    with pytest.raises(UserError, match="somebody else archives topic orders"):
+        move_edge(connection, slept, a_segment("run-slept", {0: Span(0, 5)}))
+    move_edge(connection, awake, a_segment("run-awake", {0: Span(0, 6)}))
+    assert read_archive(connection, TOPIC).edge == {0: 6}
 
 
 def test_a_segment_that_is_not_there_any_more_is_said(hbase: FakeHBase):
@@ -341,3 +355,61 @@ def test_a_partition_that_retention_has_emptied_is_as_new_as_its_archive(
     assert archive_reader.closed_until(settings, TOPIC) == times(41) - 330_000
     newest[2] = None
     assert archive_reader.closed_until(settings, TOPIC) is None
+
+
+# ---------------------------------------------------------------- the job
+
+
+def lacking(*offsets: int) -> Counted:
+    return Counted([], {}, {0: list(offsets)})
+
+
+def test_offsets_that_the_log_has_not_either_are_no_loss_and_others_are():
+    log = reader(Broker({0: {5: NOON, 6: NOON, 9: NOON}}, first=5))
+    archive_job.refuse_unless_whole(log, "run-0", lacking(7, 8))
+    with pytest.raises(UserError, match=r"has not written 2 records of .* partition 0 \(the first at offset 6\)"):
+        archive_job.refuse_unless_whole(log, "run-0", lacking(6, 7, 9))
+    with pytest.raises(UserError, match="retention removed offset 4 while run run-0 was at work"):
+        archive_job.refuse_unless_whole(log, "run-0", lacking(4, 7))
+
+
+def test_what_dead_archivers_left_is_removed_and_their_jobs_are_ended(
+    archived: Broker, hbase: FakeHBase, files: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    connection: Any = hbase
+    ended: list[str] = []
+    for run_id, topic in (("run-killed", TOPIC), ("run-other", "other")):
+        run = runs.Run(run_id=run_id, job=runs.ARCHIVE, mode="batch", logic="x", topic=topic)
+        runs.register(connection, run)
+    living = [{"name": name, "jid": f"jid of {name}"} for name in ("run-killed", "run-other", "daily_report-1")]
+    monkeypatch.setattr(flink_rest, "living_jobs", lambda *_: living)
+    monkeypatch.setattr(flink_rest, "cancel", lambda _, cluster, jid: ended.append(f"{cluster} {jid}"))
+    folder = stores.archive_folder(settings, TOPIC)
+    files.pipe_file(f"{folder}/.staging_1/0/run=run-killed/part-0", b"")
+    before = read_archive(connection, TOPIC)
+    archive_job.remove_left(settings, before)
+    archive_job.remove_left(settings, Archive("nobody's"))
+    assert ended == ["batch jid of run-killed"]
+    assert sorted(files.ls(folder, detail=False)) == [f"{folder}/run=run-0", f"{folder}/run=run-1"]
+
+
+def test_all_values_of_the_sql_are_given(settings: Settings):
+    given = archive_job.values(settings, TOPIC, {0: Span(3, 9)}, "run-0")
+    sql = SqlFiles(settings, "batch", rule_values(settings, regions.load(settings.regions_file())), given)
+    for name in ("schema/orders", "bind/orders_kafka", "bind/archive/archive_sink", "bind/archive/write_archive"):
+        assert "${" not in sql.sql(name)
+    assert "'scan.bounded.specific-offsets' = 'partition:0,offset:9'" in sql.sql("bind/orders_kafka")
+
+
+def test_the_state_of_an_archive_says_lag_loss_and_gaps():
+    state = as_dict(archive_of({0: Span(2, 25)}, {0: Span(30, 42), 1: Span(0, 4)}), {0: Span(45, 50), 1: Span(0, 9)})
+    columns = ("partition", "archived_from", "edge", "log_start", "log_end", "lag", "lost")
+    assert [tuple(row[name] for name in columns) for row in state["partitions"]] == [
+        (0, 2, 42, 45, 50, 5, 3),
+        (1, 0, 4, 0, 9, 5, 0),
+    ]
+    assert state["gaps"] == [{"partition": 0, "from": 25, "to": 29}]
+    assert (state["records"], state["first_hour"], state["last_hour"]) == (39, "2025-11-11 12", "2025-11-11 16")
+    assert [segment["records"] for segment in state["segments"]] == [23, 16]
+    empty = as_dict(Archive(TOPIC), {0: Span(3, 5)})
+    assert empty["partitions"][0]["edge"] is None and (empty["partitions"][0]["lag"], empty["records"]) == (2, 0)
