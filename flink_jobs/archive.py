@@ -32,8 +32,8 @@ from flink_jobs.sql_files import SqlFiles, rule_values
 
 def build(session: Session) -> StatementSet:
     """From the log to the files, as one job."""
-    session.run("schema/orders", "bind/orders_kafka", "bind/archive/archive_sink")
-    return session.inserts(("bind/archive/write_archive",))
+    session.run("schema/orders", "bind/orders_kafka", "bind/hdfs/archive_sink")
+    return session.inserts(("bind/hdfs/write_archive",))
 
 
 def values(settings: Settings, topic: str, spans: Mapping[int, Span], run_id: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ The edge is offsets, not a time: below it a record is read from the archive, fro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -182,6 +182,26 @@ class Archive:
 
     def _stretches(self, partition: int) -> list[Span]:
         return [segment.spans[partition] for segment in self.segments if partition in segment.spans]
+
+
+def pattern(folder: str, parts: Iterable[Part]) -> str:
+    """Regular expression, as Flink takes it for whole paths, of these parts' files below the folder of the topic."""
+    found = []
+    for segment, hours in parts:
+        by_day: dict[str, list[str]] = {}
+        for hour in hours:
+            by_day.setdefault(hour.ingest_day, []).append(hour.ingest_hour)
+        days = "|".join(f"{day}/ingest_hour=(?:{'|'.join(named)})" for day, named in sorted(by_day.items()))
+        found.append(f"run={segment.run_id}/ingest_day=(?:{days})")
+    return f".*{folder.replace('.', '[.]')}/(?:{'|'.join(found)})/[^/._][^/]*"
+
+
+def condition(spans: Mapping[int, Span]) -> str:
+    """SQL condition of the records between these offsets."""
+    return " OR ".join(
+        f"(kafka_partition = {partition} AND kafka_offset >= {span.start} AND kafka_offset < {span.end})"
+        for partition, span in sorted(spans.items())
+    )
 
 
 def _between(stretches: list[Span]) -> list[Span]:

@@ -45,6 +45,11 @@ class Found(NamedTuple):
         """What is read: `log`, or `archive` (with the log behind its edge)."""
         return "log" if self.archive is None else "archive"
 
+    @property
+    def edge(self) -> dict[int, int]:
+        """Partition -> offset from which on the log is read; empty if it is read alone."""
+        return {} if self.archive is None else self.archive.edge
+
 
 class History:
     """A topic with its archive, opened by `open_history`. `partitions`, `disorder`: as those of `LogReader`.
@@ -84,6 +89,10 @@ class History:
         ends = self._log.offsets_at(min(to_ms, FOREVER) + SLACK_MS)
         spans = archive.spans(held, starts, ends, (from_ms, to_ms), floor or {})
         return Found(spans, archive if archive.archived(spans) else None)
+
+    def reach(self) -> dict[int, Span]:
+        """All that the log itself holds now: partition -> its offsets."""
+        return self._log.reach()
 
     def first_ingest(self, floor: Mapping[int, int]) -> int | None:
         """Ingest time (epoch ms) of the earliest record at or after these offsets; in the archive that of its hour."""

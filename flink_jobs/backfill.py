@@ -1,10 +1,10 @@
 """What were the sales of days that have passed, with the orders that came too late to count?
 
-Reads the order log (Kafka) on behind its days, and the supply: the topic `orders-backfill`, where shops send orders
-afterwards. Takes in (`admitted`) each order of its days that the log did not count: late in the log, or in the supply;
-of each key the first, and none that counts already. Writes, under one run id: HBase `daily_sales` and `verdicts` with a
-marker; HDFS `daily_sales`, `rejected` and `admissions` (Parquet); Redis: the minutes of its days. Readers see nothing
-of it until it is published (flink_jobs/backfill_commands.py).
+Reads the order log (Kafka, and its archive on HDFS) on behind its days, and the supply: the topic `orders-backfill`,
+where shops send orders afterwards. Takes in (`admitted`) each order of its days that the log did not count: late in the
+log, or in the supply; of each key the first, and none that counts already. Writes, under one run id: HBase
+`daily_sales` and `verdicts` with a marker; HDFS `daily_sales`, `rejected` and `admissions` (Parquet); Redis: the
+minutes of its days. Readers see nothing of it until it is published (flink_jobs/backfill_commands.py).
 
 Batch only, on the batch cluster, with a consumer group of its own; the same queries as the daily report, over
 `counted` (accepted and admitted orders). What it reads is fixed by offsets when it is registered: a second attempt
@@ -22,6 +22,7 @@ import click
 from pyflink.table import StatementSet
 
 from flink_jobs import checks, daily_report, job, lease, order_log, runs, stores
+from flink_jobs.archive_reader import newest_ingest, open_history
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span, open_log
 from flink_jobs.session import Session, start
@@ -80,9 +81,9 @@ def values(
 
 
 def refuse_unseen(settings: Settings, topic: str, first: dt.date, last: dt.date) -> None:
-    """Raise `UserError` for days of which the log can hold no order: before its first record, or after its last."""
-    newest = max((at for at in order_log.topic_max_ingest(settings, topic).values() if at is not None), default=None)
-    with open_log(settings, topic) as log:
+    """Raise `UserError` for days of which log and archive hold no order: before the first record, or after the last."""
+    newest = max((at for at in newest_ingest(settings, topic).values() if at is not None), default=None)
+    with open_history(settings, topic) as log:
         oldest = log.first_ingest({})
     if newest is None or oldest is None:
         raise UserError(f"topic {topic} is empty; there is no day to count again")
@@ -140,12 +141,14 @@ def clear(settings: Settings, run_id: str, only_minutes: bool = False) -> None:
 @click.option("--late/--no-late", default=True, help="Whether late orders of the log are taken in.")
 @click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out.")
 @click.option("--only-minutes", is_flag=True, help="Of an earlier run: bring its minutes in Redis back.")
+@job.source_option
 @job.options
 def main(
     to_day: dt.datetime,
     late: bool,
     left_out: tuple[str, ...],
     only_minutes: bool,
+    source: str,
     conf: str | None,
     topic: str | None,
     run_id: str | None,
@@ -168,7 +171,9 @@ def main(
         if known is not None and not only_minutes:
             _refuse_shown(settings, known)
         # Looked at before the log's end is: what is closed now is complete up to there.
-        request = job.Request(runs.BACKFILL, "batch", topic, first, last, run_id, parallelism, onward=True)
+        request = job.Request(
+            runs.BACKFILL, "batch", topic, first, last, run_id, parallelism, onward=True, source=source
+        )
         provisional = known.provisional if known else job.is_open(settings, request)
         if known is not None:
             request = request.between(known.start_offsets, known.end_offsets)

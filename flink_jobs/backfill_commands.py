@@ -42,12 +42,14 @@ _FINISHED = ("finished", "provisional")
 class Plan:
     """What a backfill would read, replace and cost.
 
-    `shown`: day -> run that is published, or empty. `late`: records of the late ledger that belong to the days.
-    `supply`: file -> its valid orders of the days. `records`: how many are read. `seconds`: as long as the last batch
-    run took for so many, None if none is known; `measure` says which.
+    `source`: `log`, or `archive` with the log behind its edge. `shown`: day -> run that is published, or empty.
+    `late`: records of the late ledger that belong to the days. `supply`: file -> its valid orders of the days.
+    `records`: how many are read. `seconds`: as long as the last batch run took for so many, None if none is known;
+    `measure` says which.
     """
 
     topic: str
+    source: str
     days: list[str]
     is_open: bool
     shown: Mapping[str, str]
@@ -63,7 +65,10 @@ class Plan:
         """For people."""
         found = [f"days: {self.days[0]} to {self.days[-1]} ({len(self.days)})"]
         found += [f"  {day}: shows {self.shown[day] or 'nothing'}" for day in self.days]
-        found.append(f"source: topic {self.topic}, with the supply beside it: {self.records:,} records to read")
+        archive = " and its archive" if self.source == "archive" else ""
+        found.append(
+            f"source: topic {self.topic}{archive}, with the supply beside it: {self.records:,} records to read"
+        )
         found.append(f"  late orders of these days in the late ledger: {self.late:,}")
         for name in sorted(self.supply.keys() | self.rejected.keys()):
             away = " (left out)" if name in self.left_out else ""
@@ -86,14 +91,14 @@ def make_plan(settings: Settings, topic: str, first: str, last: str, take_late: 
     begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
     backfill_job.refuse_unseen(settings, topic, begin, end)
     request = job.Request(runs.BACKFILL, "batch", topic, begin, end, onward=True)
-    spans = job.log_spans(settings, request)
+    reads = job.find_range(settings, request)
     days = between(first, last)
     supplies = read_supplies(settings, rules_of(settings))
     unknown = sorted(set(left_out) - supplies.keys())
     if unknown:
         there = ", ".join(sorted(supplies)) or "none"
         raise UserError(f"there is no supply {unknown[0]}; there is: {there}")
-    records = sum(span.end - span.start for span in spans.values()) + sum(s.records for s in supplies.values())
+    records = sum(span.end - span.start for span in reads.spans.values()) + sum(s.records for s in supplies.values())
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
         arrivals = between(first, _newest_day(settings, topic))
@@ -106,6 +111,7 @@ def make_plan(settings: Settings, topic: str, first: str, last: str, take_late: 
         shown = runs.shown(connection, runs.REPORT, days)
     return Plan(
         topic=topic,
+        source=reads.source,
         days=days,
         is_open=job.is_open(settings, request),
         shown=shown,

@@ -1,7 +1,8 @@
 """How much was ordered each business day in every city and province, and by how many users?
 
-Reads the order log (Kafka). Writes, under one run id: HBase `daily_sales` and `verdicts` with a marker per version;
-HDFS `daily_sales` and `rejected` (Parquet). The first run to mark the last version of a day publishes it.
+Reads the order log (Kafka), in batch also its archive (HDFS). Writes, under one run id: HBase `daily_sales` and
+`verdicts` with a marker per version; HDFS `daily_sales` and `rejected` (Parquet). The first run to mark the last
+version of a day publishes it.
 
 Time: event time, plain TIMESTAMP(3) in the business zone; watermark on the hour. Streaming gives every hour a full set
 of rows for the day so far (CUMULATE), batch the day (TUMBLE); all else is the same SQL. State: RocksDB, off-heap, until
@@ -87,11 +88,13 @@ def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.
 @click.option("--mode", type=click.Choice(["streaming", "batch"]), default="streaming", show_default=True)
 @click.option("--to", "to_day", type=click.DateTime(["%Y-%m-%d"]), help="Last business day.")
 @job.REPLAYS
+@job.source_option
 @job.options
 def main(
     mode: str,
     to_day: dt.datetime | None,
     replays: str | None,
+    source: str,
     conf: str | None,
     topic: str | None,
     run_id: str | None,
@@ -102,7 +105,9 @@ def main(
     settings = Settings.load(conf)
     first, last = (day.date() if day else None for day in (from_day, to_day))
     log = topic or settings.kafka.topic
-    request = job.Request(runs.REPORT, mode, log, first, last, run_id, parallelism, replays=replays)
+    request = job.Request(
+        runs.REPORT, mode, log, first, last, run_id, parallelism, replays=replays, source=source
+    )
     provisional = mode == "batch" and job.is_open(settings, request)
     prepared = job.prepare(settings, request, options(mode, settings), "HOUR", provisional)
     session = start(prepared, SINKS)

@@ -17,9 +17,10 @@ from typing import Any
 
 import click
 
-from flink_jobs import flink_rest, regions, runs, stores
+from flink_jobs import archive_edge, flink_rest, regions, runs, stores
+from flink_jobs.archive_reader import SOURCES, Found, closed_until, open_history
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import Span, closed_until, open_log
+from flink_jobs.log_reader import Span
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import SqlFiles, rule_values
 from udfs import PREFIX
@@ -41,7 +42,8 @@ class Request:
 
     `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is read. `onward`: a batch reads on
     behind its days, to the log's end, where late orders of the days may stand. `replays`: the live run beside which it
-    runs, on the batch cluster and shown to nobody.
+    runs, on the batch cluster and shown to nobody. `source`: one of `archive_reader.SOURCES`; streaming reads the log
+    alone.
     """
 
     job: str
@@ -55,6 +57,7 @@ class Request:
     ceiling: Mapping[int, int] = field(default_factory=dict)
     onward: bool = False
     replays: str | None = None
+    source: str = "auto"
 
     def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Request:
         """The same request, over these offsets: what an earlier attempt of the same run was to read."""
@@ -64,32 +67,35 @@ class Request:
     def __post_init__(self) -> None:
         if self.from_day and self.to_day and self.to_day < self.from_day:
             raise UserError(f"--to {self.to_day} lies before --from {self.from_day}; give the earlier day first")
+        if self.mode == "streaming" and self.source == "archive":
+            raise UserError("streaming reads the log alone; leave out --source, or give --mode batch")
         if self.mode == "batch" and not (self.from_day and self.to_day):
             raise UserError("batch needs a closed range; give --from and --to (YYYY-MM-DD)")
         if self.mode == "batch" and self.replays:
             raise UserError("a replay takes the place of a streaming run; leave out --mode batch, or --replays")
 
 
-def log_spans(settings: Settings, request: Request) -> dict[int, Span]:
-    """Partition -> offsets that the request needs: its days, and before them the keys that tell late copies.
+def find_range(settings: Settings, request: Request) -> Found:
+    """Offsets that the request needs by partition (its days, and before them the keys that tell late copies), and where
+    they are.
 
     The end means something in batch only. Raises `UserError` if the topic is not there, if retention has taken a part
-    of the range, or if a batch would find no record.
+    of the range that is not archived, or if a batch would find no record.
     """
     time = settings.time
-    with open_log(settings, request.topic) as log:
+    with open_history(settings, request.topic, request.source if request.mode == "batch" else "log") as log:
         if request.from_day is None:
-            return log.reach()
+            return Found(log.reach(), None)
         begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
         last = LAST_DAY if request.onward or request.to_day is None else request.to_day
-        spans = log.spans(begin, time.day_end(last) + time.lateness_ms, request.floor)
+        spans, archive = log.find(begin, time.day_end(last) + time.lateness_ms, request.floor)
     if request.ceiling:
         spans = {p: Span(s.start, max(s.start, min(s.end, request.ceiling.get(p, 0)))) for p, s in spans.items()}
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
             f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"
         )
-    return spans
+    return Found(spans, archive if archive is not None and archive.archived(spans) else None)
 
 
 def offsets_text(offsets: Mapping[int, int]) -> str:
@@ -104,7 +110,7 @@ def scan_end(ends: Mapping[int, int]) -> str:
 
 def is_open(settings: Settings, request: Request) -> bool:
     """Whether records that count may still come for the request's last day."""
-    until, _ = closed_until(settings, request.topic)
+    until = closed_until(settings, request.topic)
     return request.to_day is None or until is None or until < settings.time.day_end(request.to_day)
 
 
@@ -124,14 +130,14 @@ def prepare(
     watermark_step: str,
     provisional: bool = False,
 ) -> Prepared:
-    """Resolve the range of the log, and say how the run is to be made.
+    """Resolve the range of the log and of its archive, and say how the run is to be made.
 
     `watermark_step`: MINUTE or HOUR, what the watermark is floored to. `provisional`: its last day is open, so it is
     not published by itself; nor is a replay.
     """
-    spans = log_spans(settings, request)
-    starts = {partition: span.start for partition, span in spans.items()}
-    ends = {partition: span.end for partition, span in spans.items()}
+    found = find_range(settings, request)
+    starts = {partition: span.start for partition, span in found.spans.items()}
+    ends = {partition: span.end for partition, span in found.spans.items()}
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
     new_partitions = "'scan.topic-partition-discovery.interval' = '10 s'"
     rules = rule_values(settings, regions.load(settings.regions_file()))
@@ -145,6 +151,7 @@ def prepare(
         "from_day": str(request.from_day or FIRST_DAY),
         "to_day": str(request.to_day or LAST_DAY),
         "hdfs_root": settings.hdfs.uri + settings.hdfs.root,
+        **_places_of_archive(settings, found),
     }
     run = runs.Run(
         run_id=run_id,
@@ -157,6 +164,8 @@ def prepare(
         to_day=str(request.to_day or ""),
         start_offsets={str(partition): offset for partition, offset in starts.items()},
         end_offsets={str(partition): offset for partition, offset in ends.items()} if request.mode == "batch" else {},
+        source=found.source,
+        edge_offsets={str(partition): offset for partition, offset in found.edge.items()},
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
         cluster=flink_rest.CLUSTERS["batch" if request.replays else request.mode],
@@ -165,6 +174,22 @@ def prepare(
     )
     options = flink_options(settings, run, request.parallelism, provisional or run.provisional) | dict(config)
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
+
+
+def _places_of_archive(settings: Settings, found: Found) -> dict[str, str]:
+    """Where the records of a range lie if the archive has some of them: the log is then read behind its edge only."""
+    spans, archive = found
+    if archive is None:
+        return {}
+    folder, tail = stores.archive_folder(settings, archive.topic), archive.tail(spans)
+    return {
+        "log_table": "orders_behind_the_edge",
+        "start_offsets": offsets_text({partition: span.start for partition, span in tail.items()}),
+        "scan_end": scan_end({partition: span.end for partition, span in tail.items()}),
+        "archive_folder": settings.hdfs.uri + folder,
+        "archive_pattern": archive_edge.pattern(folder, archive.parts(spans)),
+        "archived_offsets": archive_edge.condition(archive.archived(spans)),
+    }
 
 
 def flink_options(
@@ -298,6 +323,13 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 REPLAYS = click.option("--replays", metavar="RUN", help="Beside this live run: on the batch cluster, shown to nobody.")
 """The command-line option of a job that can be replayed."""
+source_option = click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    default=SOURCES[0],
+    show_default=True,
+    help="In batch: the log, its archive with the log behind it, or that only if the log lacks a part.",
+)
 
 
 def main(command: click.Command) -> None:

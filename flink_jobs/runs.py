@@ -50,7 +50,7 @@ _REGISTERED = b"r:registered"
 _CLAIM = b"r:claim"
 _UNKNOWN = "?"
 _SYNC_TRIES = 10
-_JSON = {"settings", "start_offsets", "end_offsets", "supply_offsets", "taken", "base", "provisional"}
+_JSON = {"settings", "start_offsets", "end_offsets", "edge_offsets", "supply_offsets", "taken", "base", "provisional"}
 
 
 class _Row(BaseModel):
@@ -68,7 +68,8 @@ class Run(_Row):
     """One row of `runs`. Days are `YYYY-MM-DD`, empty when open.
 
     `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `start_offsets`, `end_offsets`
-    (exclusive, batch only): partition -> offset. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
+    (exclusive, batch only): partition -> offset. `source`: `log`, or `archive` if it read that below `edge_offsets`
+    (partition -> offset) and the log from there on. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
     (of a batch run): ISO-8601 with zone. `savepoint`: where its state lies when it is stopped. `cluster`: where its
     Flink job lives or lived last, by default that of its mode. Of a backfill: `supply_topic` and `supply_offsets`,
     partition of it -> start and end; `taken`; `base`, day -> run that was published when it began, or empty;
@@ -87,6 +88,8 @@ class Run(_Row):
     to_day: str = ""
     start_offsets: Mapping[str, int] = {}
     end_offsets: Mapping[str, int] = {}
+    source: str = "log"
+    edge_offsets: Mapping[str, int] = {}
     supply_topic: str = ""
     supply_offsets: Mapping[str, list[int]] = {}
     taken: Taken = Taken()

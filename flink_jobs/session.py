@@ -18,6 +18,12 @@ from flink_jobs.settings import Settings
 from flink_jobs.sql_files import ORDER_VIEWS, SqlFiles
 from udfs import functions
 
+ORDERS_FROM = {
+    "log": ("bind/orders_kafka",),
+    "archive": ("bind/orders_kafka", "bind/archive/archive_files", "bind/archive/archived_orders"),
+}
+"""Source of a run -> the files that make its table `orders`."""
+
 
 class Session:
     """A table environment with the files that it reads. `options` are Flink's.
@@ -74,7 +80,7 @@ def start(prepared: job.Prepared, sinks: Iterable[str], orders: str | None = Non
     session.register(sinks)
     session.run("schema/orders")
     if orders is None:
-        session.run("bind/orders_kafka")
+        session.run(*ORDERS_FROM[prepared.run.source])
     else:
         session.tables.execute_sql(orders)
     session.run(*(f"views/{view}" for view in ORDER_VIEWS))

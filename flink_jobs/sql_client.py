@@ -161,7 +161,9 @@ def sql(
     first, last = (day.date() if day else None for day in (from_day, to_day))
     last = first if last is None and name not in _JOBS else last
     title = _JOBS[name][0] if name in _JOBS else "questions"
-    request = job.Request(title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism)
+    request = job.Request(
+        title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism, source="log"
+    )
     if name in _JOBS:
         with working(f"starting {name} ({mode}) in the SQL client"):
             run = submit_script(settings, name, request)

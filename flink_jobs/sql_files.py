@@ -17,6 +17,8 @@ from flink_jobs.settings import ROOT, Settings
 
 SQL = ROOT / "sql"
 CLIENT = "client"  # the folder of the SQL client's scripts
+NO_LOGIC = (SQL / CLIENT, SQL / "bind" / "archive")
+"""Folders of what only puts the logic together, and of where the log is read from once it is archived."""
 ORDER_VIEWS = (
     "parsed",
     "minute_records",
@@ -81,8 +83,8 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        defaults = {"log": "", "counting": "accepted_of_days", "keys_remembered": self._keys_remembered(settings)}
-        self._values = {**defaults, **rules, **places}
+        defaults = {"log": "", "log_table": "orders", "counting": "accepted_of_days"}
+        self._values = {**defaults, **rules, **places, "keys_remembered": self._keys_remembered(settings)}
         self._read: dict[str, str] = {}
 
     def _keys_remembered(self, settings: Settings) -> str:
@@ -95,7 +97,8 @@ class SqlFiles:
     def logic_version(self) -> str:
         """First 12 hex digits of the digest over the SQL read so far, the rules that fill it, and the functions.
 
-        Where data comes from (topic, offsets, days, run) is no logic: two runs of the same logic share the digest.
+        Where data comes from (topic, offsets, days, run, log or archive) is no logic: two runs of the same logic share
+        the digest.
         """
         code = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "udfs").iterdir() if file.is_file()}
         parts = {**self._read, **{f"rule {k}": v for k, v in self._rules.items()}, **code}
@@ -118,7 +121,7 @@ class SqlFiles:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError as missing:
             raise UserError(f"{file.relative_to(ROOT)} does not exist") from missing
-        if file.parent.name != CLIENT:  # a script only puts together what the logic consists of
+        if file.parent not in NO_LOGIC:
             self._read[file.stem] = text
         text = re.sub(r"^\s*--.*\n?", "", text, flags=re.MULTILINE).strip()
         values = {**self._values, **given}

@@ -1,5 +1,5 @@
 -- The order log in Kafka. Offsets are given for every partition and recorded with the run, so that a run can be repeated.
-CREATE TEMPORARY TABLE orders WITH (
+CREATE TEMPORARY TABLE ${log_table} WITH (
   'connector' = 'kafka',
   'topic' = '${topic}',
   'properties.bootstrap.servers' = '${bootstrap}',

@@ -11,16 +11,7 @@ CREATE TEMPORARY TABLE orders_schema (
   kafka_partition INT METADATA FROM 'partition' VIRTUAL,
   kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
   ingest_ltz TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-  event_time AS CAST(
-    CASE
-      WHEN REGEXP(CAST(payload AS STRING), ${canonical_order})
-      THEN CASE WHEN TO_TIMESTAMP_LTZ(${order_time_if_canonical}, 3) BETWEEN ${timely_from} AND ${timely_to}
-                THEN TO_TIMESTAMP_LTZ(${order_time_if_canonical}, 3) ELSE ingest_ltz END
-      WHEN CAST(payload AS STRING) <> '{"heartbeat":true}' AND CAST(payload AS STRING) NOT LIKE '%�%' AND ${is_one_json_object}
-      THEN CASE WHEN TO_TIMESTAMP_LTZ(${order_time_by_json}, 3) BETWEEN ${timely_from} AND ${timely_to}
-                THEN TO_TIMESTAMP_LTZ(${order_time_by_json}, 3) ELSE ingest_ltz END
-      ELSE ingest_ltz
-    END AS TIMESTAMP(3)),
+  event_time AS CAST(${event_ltz} AS TIMESTAMP(3)),
   WATERMARK FOR event_time AS
     FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness} - ${clock_skew} TO ${watermark_step})
 )

@@ -387,8 +387,7 @@ def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, change
     root = changed(
         {
             "sql/schema/orders.sql": [
-                ("event_time AS CAST(", "event_time AS ("),
-                ("END AS TIMESTAMP(3)),", "END),"),
+                ("event_time AS CAST(${event_ltz} AS TIMESTAMP(3))", "event_time AS (${event_ltz})"),
                 (f"FLOOR({plain}", "FLOOR(ingest_ltz"),
             ],
             "sql/bind/orders_kafka.sql": [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +18,7 @@ from pyarrow import parquet
 from test_log_reader import NOON, Broker, reader
 
 from flink_jobs import archive as archive_job
-from flink_jobs import archive_edge, archive_reader, flink_rest, regions, runs, stores
+from flink_jobs import archive_edge, archive_reader, flink_rest, job, regions, runs, session, stores
 from flink_jobs.archive_commands import as_dict
 from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
 from flink_jobs.archive_reader import Counted, History, count_files
@@ -256,6 +258,26 @@ def test_an_archive_that_begins_within_the_log_misses_what_was_before():
     assert wanted(archive_of({0: Span(7, 40)}), {0: Span(40, 40)}, 12, 20) == {0: Span(10, 30)}
 
 
+def test_only_the_files_that_a_range_needs_match_the_pattern_and_only_its_offsets_the_condition():
+    archive = archive_of({0: Span(0, 25), 1: Span(0, 31)}, {0: Span(25, 42), 1: Span(31, 31)})
+    pattern = archive_edge.pattern(
+        "/samewater/order_archive/topic=a.b", archive.parts({0: Span(28, 50), 1: Span(5, 9)})
+    )
+
+    def matches(run: str, hour: int, name: str = "part-0", topic: str = "a.b") -> bool:
+        folder = f"hdfs://h:9000/samewater/order_archive/topic={topic}/run={run}"
+        return re.fullmatch(pattern, f"{folder}/ingest_day=2025-11-11/ingest_hour={hour}/{name}") is not None
+
+    found = {(run, hour) for run in ("run-0", "run-1", "run-11") for hour in range(10, 20) if matches(run, hour)}
+    assert found == {("run-0", 12), ("run-1", 14), ("run-1", 15), ("run-1", 16)}
+    assert not any(matches("run-0", 12, name) for name in (".part-0.inprogress", "_SUCCESS", "x/part-0"))
+    assert not matches("run-0", 12, topic="axb")
+    assert archive_edge.condition({1: Span(5, 9), 0: Span(2, 3)}) == (
+        "(kafka_partition = 0 AND kafka_offset >= 2 AND kafka_offset < 3) OR "
+        "(kafka_partition = 1 AND kafka_offset >= 5 AND kafka_offset < 9)"
+    )
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -396,7 +418,7 @@ def test_what_dead_archivers_left_is_removed_and_their_jobs_are_ended(
 def test_all_values_of_the_sql_are_given(settings: Settings):
     given = archive_job.values(settings, TOPIC, {0: Span(3, 9)}, "run-0")
     sql = SqlFiles(settings, "batch", rule_values(settings, regions.load(settings.regions_file())), given)
-    for name in ("schema/orders", "bind/orders_kafka", "bind/archive/archive_sink", "bind/archive/write_archive"):
+    for name in ("schema/orders", "bind/orders_kafka", "bind/hdfs/archive_sink", "bind/hdfs/write_archive"):
         assert "${" not in sql.sql(name)
     assert "'scan.bounded.specific-offsets' = 'partition:0,offset:9'" in sql.sql("bind/orders_kafka")
 
@@ -413,3 +435,57 @@ def test_the_state_of_an_archive_says_lag_loss_and_gaps():
     assert [segment["records"] for segment in state["segments"]] == [23, 16]
     empty = as_dict(Archive(TOPIC), {0: Span(3, 5)})
     assert empty["partitions"][0]["edge"] is None and (empty["partitions"][0]["lag"], empty["records"]) == (2, 0)
+
+
+# ---------------------------------------------------------------- batch jobs
+
+
+@pytest.fixture
+def asked(archived: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., job.Prepared]:
+    """Prepares a report of the log's one day."""
+
+    @contextmanager
+    def opened(_: Settings, topic: str, source: str) -> Iterator[History]:
+        yield history(settings, archived, source)
+
+    monkeypatch.setattr(job, "open_history", opened)
+    day = dt.date(2025, 11, 11)
+
+    def prepare(**chosen: Any) -> job.Prepared:
+        return job.prepare(settings, job.Request("daily_report", "batch", TOPIC, day, day, **chosen), {}, "HOUR")
+
+    return prepare
+
+
+def test_a_run_says_what_it_read_and_where_the_edge_lay(asked: Callable[..., job.Prepared]):
+    run = asked().run
+    assert (run.source, run.edge_offsets) == ("archive", {"0": 42, "1": 42})
+    assert (run.start_offsets, run.end_offsets) == ({"0": 0, "1": 0}, {"0": 90, "1": 90})
+    sql = {name: asked().files.sql(name) for name in session.ORDERS_FROM["archive"]}
+    kafka = sql["bind/orders_kafka"]
+    assert "TABLE orders_behind_the_edge" in kafka and "'partition:0,offset:42;partition:1,offset:42'" in kafka
+    assert "kafka_offset >= 0 AND kafka_offset < 42" in sql["bind/archive/archived_orders"]
+    assert "run-1" in sql["bind/archive/archive_files"] and "run-killed" not in sql["bind/archive/archive_files"]
+
+
+def test_a_repeated_run_reads_what_its_first_attempt_was_to_read(asked: Callable[..., job.Prepared]):
+    run = asked(floor={0: 13, 1: 17}, ceiling={0: 37, 1: 44}).run
+    assert (run.source, run.start_offsets, run.end_offsets) == ("archive", {"0": 13, "1": 17}, {"0": 37, "1": 44})
+    run = asked(floor={0: 50, 1: 60}, ceiling={0: 70, 1: 80}).run
+    assert (run.source, run.edge_offsets, run.start_offsets) == ("log", {}, {"0": 50, "1": 60})
+    with pytest.raises(Gone, match="deleted by retention"):
+        asked(source="log")
+
+
+def test_where_the_log_is_read_from_is_no_part_of_the_logic(asked: Callable[..., job.Prepared]):
+    from_archive, from_log = asked(), asked(floor={0: 50, 1: 60})
+    for prepared in (from_archive, from_log):
+        for name in ("schema/orders", *session.ORDERS_FROM[prepared.run.source], "views/parsed"):
+            prepared.files.sql(name)
+    assert from_archive.run.source != from_log.run.source
+    assert from_archive.files.logic_version == from_log.files.logic_version
+
+
+def test_streaming_reads_no_archive():
+    with pytest.raises(UserError, match="streaming reads the log alone"):
+        job.Request("daily_report", "streaming", TOPIC, source="archive")
