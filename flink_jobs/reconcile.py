@@ -1,6 +1,7 @@
 """Do stream, batch, dashboard and files agree with the log, to the cent and to the row?
 
-Reads the order log with a consumer and a strict parser of its own (flink_jobs/oracle.py), and for each day what HBase,
+Reads the order log with a consumer and a strict parser of its own (flink_jobs/oracle.py), the archive of the log where
+retention has taken records of the days, and for each day what HBase,
 HDFS and Redis hold of the runs: by default the newest registered streaming and batch runs of `daily_report` that have
 the day's last version, the dashboard's current generation, and the backfill that is published, if one is (against the
 log with what it took in); and the late records that Flink itself counted as dropped. Prints each identity with both
@@ -36,6 +37,7 @@ from rich.table import Table as RichTable
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import oracle, runs, stores
+from flink_jobs.archive_reader import newest_ingest
 from flink_jobs.checks import (
     ABSENT,
     DIFFERENT,
@@ -63,7 +65,6 @@ from flink_jobs.checks import (
 from flink_jobs.console import format_option, parse_days, people, readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
-from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, digest, yuan
@@ -107,6 +108,8 @@ class Result:
     disorder_ms: Mapping[int, int]
     versions: Mapping[str, Mapping[str, Version]] = field(default_factory=dict)
     """Day -> run -> what was checked of its report; of the published run too, if it is one of this log."""
+    source: str = "log"
+    """Or `archive`: read up to its edge, because the log alone does not hold the days any more."""
 
     @property
     def red(self) -> bool:
@@ -476,9 +479,10 @@ def reconcile_days(
     checks: list[Check] = []
     verdicts: dict[str, dict[str, dict[str, str]]] = {}
     disorder: dict[int, int] = {}
+    source = "log"
     with ExitStack() as open_stores:
         reader = _Reader(settings, topic, chosen or Chosen(), open_stores)
-        last_ingest = topic_max_ingest(settings, topic)
+        last_ingest = newest_ingest(settings, topic)
         until = reached(last_ingest, settings.time.lateness_ms, settings.time.clock_skew_ms)
         days = [
             (dt.date.fromisoformat(first_day) + dt.timedelta(n)).isoformat()
@@ -491,7 +495,7 @@ def reconcile_days(
         ready = [day for day in days if closed[day].verdict == OK]
         truth: dict[str, oracle.Day] = {}
         if ready:
-            truth, disorder = read_truth(settings, rules, topic, ready[0], ready[-1])
+            truth, disorder, source = read_truth(settings, rules, topic, ready[0], ready[-1])
         for day in days:
             next_day()
             if day in truth and truth[day].records == 0:
@@ -505,7 +509,7 @@ def reconcile_days(
             if day in truth and intended is not None:
                 left = intended.get(day, {})
                 checks.append(compare(day, "ledger", ("ledger", left), ("log", truth_as_ledger(truth[day]))))
-    return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.versions)
+    return Result(first_day, last_day, topic, checks, verdicts, disorder, reader.versions, source)
 
 
 def _refuse_other_than_backfill(settings: Settings, topic: str, run_id: str, days: tuple[str, str]) -> None:
@@ -578,6 +582,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "from": result.first_day,
         "to": result.last_day,
         "topic": result.topic,
+        "source": result.source,
         "equal": not result.red,
         "says": result.sentence,
         "disorder_ms": result.disorder_ms,
@@ -610,6 +615,10 @@ def print_result(settings: Settings, result: Result) -> None:
         console.print(
             f"Beware: ingest time runs back by {furthest} ms within a partition, more than clock_skew_ms = "
             f"{settings.time.clock_skew_ms}; a streaming job may drop such records."
+        )
+    if result.source == "archive":
+        console.print(
+            "The log holds these days no more: its archive was read up to the edge, and the log from there on."
         )
     console.print(result.sentence, style="bold red" if result.red else "bold green")
 

@@ -1,6 +1,7 @@
 """What must the stores hold, by the order log and the supply?
 
-Reads Kafka with a consumer of its own and judges by flink_jobs/oracle.py; writes nothing.
+Reads Kafka with a consumer of its own, and the archive of the log (HDFS) for what retention has taken; judges by
+flink_jobs/oracle.py; writes nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from flink_jobs import oracle, regions, runs
+from flink_jobs.archive_reader import open_history
 from flink_jobs.checks import admission_table
-from flink_jobs.log_reader import Span, open_log, read_supply
+from flink_jobs.log_reader import Span, read_supply
 from flink_jobs.settings import Settings
 from flink_jobs.stores import Table
 
@@ -27,13 +29,22 @@ def rules_of(settings: Settings) -> oracle.Rules:
     )
 
 
-def read_truth(
-    settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str
-) -> tuple[dict[str, oracle.Day], dict[int, int]]:
-    """What the log says about each day, and how far ingest time ran back in each partition (ms)."""
-    with open_log(settings, topic) as log:
+class Truth(NamedTuple):
+    """What the log says about each day; how far ingest time ran back in each partition (ms); and whether it was read
+    from the `log` alone, or from the `archive` up to its edge.
+    """
+
+    days: dict[str, oracle.Day]
+    disorder_ms: dict[int, int]
+    source: str
+
+
+def read_truth(settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str) -> Truth:
+    """Read the log, with its archive where the log alone does not reach back so far."""
+    with open_history(settings, topic) as log:
         records = log.read(*rules.ingest_range(first_day, last_day))
-        return oracle.totals(oracle.classify(records, rules), rules, first_day, last_day), dict(log.disorder)
+        days = oracle.totals(oracle.classify(records, rules), rules, first_day, last_day)
+        return Truth(days, dict(log.disorder), log.source)
 
 
 class Backfilled(NamedTuple):
@@ -47,7 +58,7 @@ def read_backfilled(settings: Settings, rules: oracle.Rules, run: runs.Run) -> B
     """The log as far as the backfill read it, with what it was to take in."""
     ends = {int(partition): offset for partition, offset in run.end_offsets.items()}
     spans = {int(partition): Span(*span) for partition, span in run.supply_offsets.items()}
-    with open_log(settings, run.topic) as log:
+    with open_history(settings, run.topic) as log:
         start, _ = rules.ingest_range(run.from_day, run.to_day)
         judged = list(oracle.classify(log.read_until(start, ends), rules))
     supply = ((sent.record, sent.supply) for sent in read_supply(settings, spans))
