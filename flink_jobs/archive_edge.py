@@ -1,10 +1,11 @@
 """How far is the order log archived, and which of its offsets lie in which files?
 
-Reads and writes one row of the HBase table `published` for each topic, `order_archive|{topic}`: `p:edge` = JSON (the
-next offset of each partition, and the last segment), `p:segment|{run}` = JSON of each segment. A segment is what one
-run of flink_jobs/archive.py moved to HDFS; each names the one before it, and only those that hang together from the
-edge count. The edge moves by one check-and-put on its whole old value, once the segment's files were counted: of two
-archivers one wins and the other is told, and a segment that was killed is in no one's way.
+Reads and writes in HBase, for each topic, the row `order_archive|{topic}` of `published` (`p:edge` = JSON: the next
+offset of each partition, and the last segment) and the table `archive_segments`: `{topic}|{run}`; `s:segment` = JSON.
+
+A segment is what one run of flink_jobs/archive.py moved to HDFS; each names the one before it, and only those that hang
+together from the edge count. The edge moves by one check-and-put on its whole old value, once the segment's files were
+counted: of two archivers one wins and the other is told, and a segment that was killed is in no one's way.
 
 The edge is offsets, not a time: below it a record is read from the archive, from it on from the log.
 """
@@ -28,7 +29,7 @@ from flink_jobs.log_reader import SLACK_MS, Gone, Span
 from flink_jobs.runs import submitter
 
 _EDGE = b"p:edge"
-_SEGMENT = b"p:segment|"  # and the run
+_SEGMENT = b"s:segment"
 
 
 class _Row(BaseModel):
@@ -249,25 +250,26 @@ def is_news(archive: Archive, spans: Mapping[int, Span]) -> bool:
 
 
 def thing(topic: str) -> str:
-    """Row of `published`, and name of the lease."""
+    """Row of the edge in `published`, and name of the lease."""
     return f"{stores.ARCHIVE}|{topic}"
 
 
 def read_archive(connection: happybase.Connection, topic: str) -> Archive:
     """What is archived of a topic now; without segments if nothing is. Raises `UserError` if a cell is broken."""
-    cells = connection.table("published").row(thing(topic).encode(), columns=[b"p"])
-    value = cells.get(_EDGE)
+    value = connection.table("published").row(thing(topic).encode(), columns=[_EDGE]).get(_EDGE)
     if value is None:
         return Archive(topic)
+    prefix = _segment_key(topic, "")
+    rows = connection.table("archive_segments").scan(row_prefix=prefix, columns=[b"s"])
+    cells = {key[len(prefix) :].decode(): row[_SEGMENT] for key, row in rows}
     try:
         edge = Edge.model_validate_json(value)
         chain: list[Segment] = []
         name = edge.last
         while name:
-            cell = cells.get(_SEGMENT + name.encode())
-            if cell is None:
+            if name not in cells:
                 raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {name} any more")
-            chain.append(Segment.model_validate_json(cell))
+            chain.append(Segment.model_validate_json(cells[name]))
             name = chain[-1].previous
     except ValidationError as bad:
         raise UserError(f"the archive of topic {topic} cannot be read: {bad.errors()[0]['msg']}") from bad
@@ -296,8 +298,8 @@ def move_edge(connection: happybase.Connection, archive: Archive, segment: Segme
     segment = segment.model_copy(update={"previous": last})
     after = Archive(archive.topic, (*archive.segments, segment), archive.value)
     # First the segment, which nobody sees until the edge names it.
-    column = _SEGMENT + segment.run_id.encode()
-    connection.table("published").put(thing(archive.topic).encode(), {column: _json(segment)})
+    key = _segment_key(archive.topic, segment.run_id)
+    connection.table("archive_segments").put(key, {_SEGMENT: _json(segment)})
     return _flip(connection, after, Edge(next=after.edge, last=segment.run_id))
 
 
@@ -309,6 +311,10 @@ def _flip(connection: happybase.Connection, archive: Archive, edge: Edge) -> Arc
             f"look at it with `samewater archive --topic {archive.topic} --status`"
         )
     return replace(archive, value=value)
+
+
+def _segment_key(topic: str, run_id: str) -> bytes:
+    return f"{topic}|{run_id}".encode()
 
 
 def _json(row: BaseModel) -> bytes:

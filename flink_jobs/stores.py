@@ -12,6 +12,7 @@ cell's timestamp is its version (end of the step, epoch ms):
 - `versions`: `{day}|{run_id}`; `m:{family}{version, 13 digits}` = JSON rows, orders, amount: it counts from then on
 - `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
 - `published`: `{report}|{day}`; `p:current` = JSON
+- `archive_segments`, and the row `order_archive|{topic}` of `published`: flink_jobs/archive_edge.py
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ TABLES: Mapping[str, Mapping[str, int]] = {
     "runs": {"r": 3},
     "published": {"p": VERSIONS_KEPT},
     "full_report": {"b": 1},
+    "archive_segments": {"s": 1},
 }
 """Table -> family -> how many versions of a cell are kept (a streaming day has 24)."""
 _FOREVER = 2**31 - 1  # HBase's time-to-live of a cell that never expires

@@ -205,7 +205,7 @@ def test_an_archiver_that_slept_cannot_move_the_edge_once_another_one_has_begun(
 def test_a_segment_that_is_not_there_any_more_is_said(hbase: FakeHBase):
     connection: Any = hbase
     move_edge(connection, read_archive(connection, TOPIC), a_segment("run-0", {0: Span(0, 5)}))
-    del hbase.table("published").rows[b"order_archive|orders"][b"p:segment|run-0"]
+    del hbase.table("archive_segments").rows[b"orders|run-0"]
     with pytest.raises(UserError, match="no segment run-0"):
         read_archive(connection, TOPIC)
 
