@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,21 @@ def local() -> Iterator[Local]:
         down(instance, print, purge=True)
 
 
+def changed_code(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:
+    """Copy the code into a folder, with texts replaced: file -> (old, new) pairs, each of which must occur."""
+    for part in ("flink_jobs", "udfs", "sql", "conf"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, pairs in changes.items():
+        file = folder / name
+        text = file.read_text(encoding="utf-8")
+        for old, new in pairs:
+            assert old in text, f"{name} no longer holds {old!r}: the test breaks nothing"
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def changed(tmp_path: Path) -> Callable[[dict[str, list[tuple[str, str]]]], Path]:
-    """Makes a copy of the code in which texts are replaced: file -> (old, new) pairs, each of which must occur."""
-
-    def copy(changes: dict[str, list[tuple[str, str]]]) -> Path:
-        for folder in ("flink_jobs", "udfs", "sql", "conf"):
-            shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for name, pairs in changes.items():
-            file = tmp_path / name
-            text = file.read_text(encoding="utf-8")
-            for old, new in pairs:
-                assert old in text, f"{name} no longer holds {old!r}: the test breaks nothing"
-                text = text.replace(old, new)
-            file.write_text(text, encoding="utf-8")
-        return tmp_path
-
-    return copy
+    """Makes a copy of the code in which texts are replaced: `changed_code`."""
+    return partial(changed_code, tmp_path)
