@@ -1,9 +1,9 @@
 """Redis has lost minutes of the live dashboard: how do they come back?
 
-Reads the order log through a batch run of the same logic (flink_jobs/realtime_dashboard.py), which writes the minutes
-under a run id of its own; then moves them over into the keys of the run that readers see, while that run goes on
-writing. Minutes before the log's closing time come back final, later ones as far as they are counted. Removes what
-stands in the closed minutes and was never counted, and adds the day totals up anew.
+Reads the order log, or its archive, through a batch run of the same logic (flink_jobs/realtime_dashboard.py), which
+writes the minutes under a run id of its own; then moves them over into the keys of the run that readers see, while that
+run goes on writing. Minutes before the log's closing time come back final, later ones as far as they are counted.
+Removes what stands in the closed minutes and was never counted, and adds the day totals up anew.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import happybase
 import redis as redis_client
 
 from flink_jobs import runs, stores
+from flink_jobs.archive_reader import open_history
 from flink_jobs.console import parse_day, readable
 from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import living_jobs
-from flink_jobs.log_reader import closed_until, open_log
+from flink_jobs.log_reader import closed_until
 from flink_jobs.progress import progress_bar, working
 from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
@@ -73,8 +74,8 @@ def rebuild_run(
 ) -> Rebuilt:
     """Bring back the minutes of a dashboard run (None: the published one) over these business days (None: all).
 
-    Raises `UserError` if the run is none of the dashboard's, if its logic is not that of this code, or if the log no
-    longer holds what it counted.
+    Raises `UserError` if the run is none of the dashboard's, if its logic is not that of this code, or if neither the
+    log nor its archive holds what it counted.
     """
     client = stores.redis(settings)
     with stores.hbase(settings) as connection:
@@ -87,7 +88,7 @@ def rebuild_run(
             f"a partition of topic {run.topic} is empty, so no minute is final yet: there is nothing to rebuild"
         )
     until -= until % 60_000
-    with open_log(settings, run.topic) as log:
+    with open_history(settings, run.topic) as log:
         begin = log.first_ingest(floor)
     end = max(at for at in newest.values() if at is not None)
     if begin is None:

@@ -178,6 +178,14 @@ def test_days_that_the_log_has_lost_are_counted_the_same_across_the_edge(story: 
         assert sides["log"] == before["all"]["verdicts"][day]["log"]
 
 
+def test_minutes_of_a_lost_day_are_rebuilt_from_the_archive(story: Story):
+    settings = story.local.settings
+    stores.redis(settings).delete(f"{settings.redis.prefix}:{story.dashboard}:minutes:{FIRST}")
+    assert story.local.reconcile(*DAYS, code=1)["all"]["source"] == "archive"
+    story.local.samewater("rebuild", "--from", str(FIRST), "--to", str(FIRST))
+    story.local.reconcile(*DAYS, code=0)
+
+
 def test_a_backfill_of_a_lost_day_reads_the_archive_too(story: Story):
     local = story.local
     days = ("--from", str(FIRST), "--topic", TOPIC)
