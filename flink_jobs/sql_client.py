@@ -41,6 +41,7 @@ def script(prepared: job.Prepared, name: str, sinks: tuple[str, ...] = ()) -> st
         mode=mode,
         options="\n".join(f"SET '{key}' = '{_quoted(value)}';" for key, value in options.items()),
         functions="\n".join(functions),
+        source=prepared.run.source,
     )
     return prepared.files.sql(f"{CLIENT}/{name}") + "\n"
 
@@ -161,9 +162,7 @@ def sql(
     first, last = (day.date() if day else None for day in (from_day, to_day))
     last = first if last is None and name not in _JOBS else last
     title = _JOBS[name][0] if name in _JOBS else "questions"
-    request = job.Request(
-        title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism, source="log"
-    )
+    request = job.Request(title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism)
     if name in _JOBS:
         with working(f"starting {name} ({mode}) in the SQL client"):
             run = submit_script(settings, name, request)

@@ -1,7 +1,7 @@
 -- The order log with its verdicts: the tables and views that both jobs stand on. Every other script begins with this one.
 ${options}
 \i schema/orders;
-\i bind/orders_kafka;
+\i client/orders_of_${source};
 \i views/parsed;
 \i views/minute_records;
 \i views/classified;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -184,6 +185,14 @@ def test_minutes_of_a_lost_day_are_rebuilt_from_the_archive(story: Story):
     assert story.local.reconcile(*DAYS, code=1)["all"]["source"] == "archive"
     story.local.samewater("rebuild", "--from", str(FIRST), "--to", str(FIRST))
     story.local.reconcile(*DAYS, code=0)
+
+
+def test_the_sql_client_is_answered_from_the_archive(story: Story):
+    said = story.local.samewater("sql", "questions", *DAYS)
+    for day in (FIRST, SECOND):
+        _, verdicts = story.figures(story.batch, day)
+        accepted = sum(int(row["records"]) for name, row in verdicts.items() if name.endswith("|accepted"))
+        assert re.search(rf"\| {day} \| +accepted \| +{accepted} \|", said), said
 
 
 def test_a_backfill_of_a_lost_day_reads_the_archive_too(story: Story):

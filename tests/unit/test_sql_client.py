@@ -13,12 +13,14 @@ from flink_jobs.sql_client import script
 from flink_jobs.sql_files import ORDER_VIEWS, SQL, SqlFiles
 
 
-def prepared(mode: str) -> job.Prepared:
+def prepared(mode: str, source: str = "log") -> job.Prepared:
     settings = Settings.load(DEFAULT_FILE)
     named = set(re.findall(r"\$\{([a-z_]+)\}", "".join(file.read_text() for file in SQL.rglob("*.sql"))))
     given = {name: name for name in named - {"log"} if not (SQL / "fragments" / f"{name}.sql").exists()}
-    run = runs.Run(run_id="r", job="j", mode=mode, logic="")
-    return job.Prepared(SqlFiles(settings, mode, given, {}), {"table.local-time-zone": "it's here"}, run)
+    run = runs.Run(run_id="r", job="j", mode=mode, logic="", source=source)
+    return job.Prepared(
+        SqlFiles(settings, mode, given, {"source": source}), {"table.local-time-zone": "it's here"}, run
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,12 +48,21 @@ def test_options_are_set_first_and_quoted():
     assert "SET 'table.local-time-zone' = 'it''s here';" in lines
 
 
+@pytest.mark.parametrize("source", ["log", "archive"])
+def test_a_script_reads_the_log_from_where_its_run_says(source):
+    text = script(prepared("batch", source), "questions")
+    made = re.findall(r"^CREATE TEMPORARY (?:TABLE|VIEW) (\w+)", text, re.MULTILINE)
+    assert ("archive_files" in made) is (source == "archive")
+    assert made.index("orders_schema") < made.index("log_table") < made.index("parsed")
+    assert ("orders" in made) is (source == "archive")
+
+
 def test_a_script_is_no_part_of_the_logic(tmp_path: Path):
     """How the files are put together changes no figure: jobs and client share one logic version."""
     of_script, of_job = prepared("batch"), prepared("batch")
     script(of_script, "report", daily_report.SINKS)
-    for name in re.findall(r"^\\i ([a-z_/]+)", (SQL / "client" / "orders.sql").read_text(), re.MULTILINE):
-        of_job.files.sql(name)
+    for name in re.findall(r"^\\i ([a-z_/${}]+)", (SQL / "client" / "orders.sql").read_text(), re.MULTILINE):
+        of_job.files.sql(name.replace("${source}", "log"))
     for name in re.findall(r"^\\i ([a-z_/${}]+)", (SQL / "client" / "report.sql").read_text(), re.MULTILINE):
         of_job.files.sql(name.replace("${mode}", "batch"))
     assert of_script.files.logic_version == of_job.files.logic_version

@@ -1,0 +1,2 @@
+-- The order log in Kafka alone.
+\i bind/orders_kafka
