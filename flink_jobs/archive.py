@@ -113,7 +113,7 @@ def write_segment(
     session = Session(files, options)
     statements = build(session)
     run = job.register(settings, job.Prepared(files, options, run))
-    with job.attempt(settings, run.run_id, run.mode) as started:
+    with job.attempt(settings, run.run_id) as started:
         if any(span.start < span.end for span in spans.values()):  # else there is a gap to be noted, and no record
             result = statements.execute()
             started(str(result.get_job_client().get_job_id()))

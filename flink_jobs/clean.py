@@ -314,7 +314,8 @@ def _folders(settings: Settings, files: fsspec.AbstractFileSystem, run: Run) -> 
 def clean(settings: Settings, dry_run: bool, form: str) -> None:
     """Remove whole runs that nobody is shown or can go back to.
 
-    From HBase, HDFS and Redis. Says of every run whether it goes or why it stays. How many and how long they stay: [versions] in the settings.
+    From HBase, HDFS and Redis. Says of every run whether it goes or why it stays. How many and how long they stay:
+    [versions] in the settings.
 
     Example: samewater clean --dry-run
     """

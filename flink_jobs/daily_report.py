@@ -105,9 +105,7 @@ def main(
     settings = Settings.load(conf)
     first, last = (day.date() if day else None for day in (from_day, to_day))
     log = topic or settings.kafka.topic
-    request = job.Request(
-        runs.REPORT, mode, log, first, last, run_id, parallelism, replays=replays, source=source
-    )
+    request = job.Request(runs.REPORT, mode, log, first, last, run_id, parallelism, replays=replays, source=source)
     provisional = mode == "batch" and job.is_open(settings, request)
     prepared = job.prepare(settings, request, options(mode, settings), "HOUR", provisional)
     session = start(prepared, SINKS)

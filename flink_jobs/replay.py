@@ -228,7 +228,7 @@ def days_in_full(settings: Settings, connection: happybase.Connection, run: Run)
     return [
         day
         for day in between(first, str(rules.day_of(last - 1)))
-        if rules.day_end(dt.date.fromisoformat(day)) in runs.markers(connection, day, run.run_id)
+        if rules.day_end(dt.date.fromisoformat(day)) in runs.markers(connection, day, run.run_id, run.family)
     ]
 
 

@@ -337,9 +337,13 @@ def last_signs(connection: happybase.Connection) -> dict[str, dt.datetime]:
     return {run_id: dt.datetime.fromtimestamp(at / 1000, dt.UTC) for run_id, at in newest.items()}
 
 
+def _cell(value: Any) -> bytes:
+    return (value if isinstance(value, str) else json.dumps(value, sort_keys=True)).encode()
+
+
 def _run(key: bytes, columns: Mapping[bytes, bytes]) -> Run:
     fields: dict[str, Any] = {name.decode().partition(":")[2]: value.decode() for name, value in columns.items()}
-    for name in _JSON & fields.keys():  # as an earlier release wrote them: each in a column of its own
+    for name in _JSON & fields.keys():  # amended, or as an earlier release wrote them: each in a column of its own
         fields[name] = json.loads(fields[name])
     registered = json.loads(fields.pop("registered", "{}"))
     # A state noted for a run that was never registered is shown, not hidden.
