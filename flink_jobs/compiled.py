@@ -62,10 +62,18 @@ def read(settings: Settings, run_id: str) -> CompiledJob:
 
 
 def fetch_functions(settings: Settings, run_id: str, target: Path) -> Path:
-    """Copy a run's own `udfs.zip` out of HDFS into the folder `target`; returns its path."""
+    """Copy a run's own `udfs.zip` out of HDFS into the folder `target`; returns its path.
+
+    Raises `UserError` if nothing was kept of the run.
+    """
     name = f"{folder(settings, run_id)}/udfs.zip"
     with stores.hdfs(settings) as files:
-        (target / posixpath.basename(name)).write_bytes(files.cat_file(name))
+        try:
+            (target / posixpath.basename(name)).write_bytes(files.cat_file(name))
+        except FileNotFoundError as missing:
+            raise UserError(
+                f"run {run_id} cannot go on: HDFS has no {name}; it was cleaned or never kept, so submit a new run"
+            ) from missing
     return target / posixpath.basename(name)
 
 

@@ -68,6 +68,8 @@ def ledger(
 
     `topic`: only runs of this order log; by default the published run's, whichever it is, else that of the settings.
     """
+    if run_id is not None:
+        runs.refuse_cleaned(connection, run_id)
     with stores.hdfs(settings) as files:
         for day in days:
             chosen = run_id or _run_of(connection, files, settings, day, topic)

@@ -127,6 +127,7 @@ def _run(connection: happybase.Connection, run_id: str | None) -> runs.Run:
             raise UserError("no dashboard run is published; name the run to rebuild with --run, see `samewater runs`")
         run_id = publication.run_id
     run = runs.get(connection, run_id)
+    runs.refuse_cleaned(connection, run_id)
     if run.job != runs.DASHBOARD or run.mode != "streaming":
         raise UserError(
             f"run {run_id} is {run.job} in {run.mode}; only streaming runs of {runs.DASHBOARD} live in Redis"

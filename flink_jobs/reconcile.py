@@ -172,6 +172,7 @@ def choose_run(
     """
     if named is not None:
         run = runs.get(connection, named)
+        runs.refuse_cleaned(connection, named)
         if (run.job, run.mode, run.topic) != (runs.REPORT, mode, topic):
             raise UserError(
                 f"run {named} is {run.job} ({run.mode}) of topic {run.topic}, not {runs.REPORT} ({mode}) of {topic}; "

@@ -14,7 +14,19 @@ from click.testing import CliRunner
 from fake_hbase import FakeRedis, put_in_place
 from fsspec.implementations.memory import MemoryFileSystem
 
-from flink_jobs import clean, compiled, flink_rest, lease, runs, stores
+from flink_jobs import (
+    clean,
+    compiled,
+    flink_rest,
+    late,
+    lease,
+    readers,
+    rebuild,
+    reconcile,
+    recovery,
+    runs,
+    stores,
+)
 from flink_jobs.clean import Facts, judge
 from flink_jobs.errors import UserError
 from flink_jobs.runs import Run
@@ -348,6 +360,24 @@ def test_nothing_goes_while_flink_does_not_answer(place: Place, monkeypatch: pyt
     with pytest.raises(UserError, match="does not answer"):
         place.clean()
     assert place.state("a") == "finished"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda s, c: readers.read_report(s, DAY, "a"),
+        lambda s, c: reconcile.choose_run(s, c, "streaming", "orders", DAY, "a"),
+        lambda s, c: list(late.ledger(s, c, [DAY], "a")),
+        lambda s, c: rebuild._run(c, "a"),
+        lambda s, c: recovery.resume_run(s, None, "a"),
+        lambda s, c: recovery.stop_run(s, "a"),
+    ],
+)
+def test_whoever_names_a_run_that_is_cleaned_is_told(place: Place, work: Callable[[Settings, Any], Any]):
+    place.write(a_run("a", mode="streaming", state="stopped"))
+    place.clean()
+    with pytest.raises(UserError, match="run a was cleaned"):
+        work(place.settings, place.hbase)
 
 
 # ---------------------------------------------------------------- killed
