@@ -95,15 +95,15 @@ def judge(rules: Versions, facts: Facts) -> list[Judged]:
 
 
 def _keep_bases(found: Sequence[Run], kept: dict[str, str]) -> None:
-    """A backfill that stays can be held against what it replaces, and taken back to it."""
-    known = {run.run_id: run for run in found}
-    waiting = [run_id for run_id in kept if run_id in known]
-    while waiting:
-        run = known[waiting.pop()]
+    """A backfill that stays can be held against what it replaces, and taken back to it.
+
+    What stays for that alone keeps no further runs, or of a day that is counted again each month none would ever go.
+    """
+    known = {run.run_id: run for run in found if run.state != CLEANING}
+    for run in [known[run_id] for run_id in kept]:
         for base in run.base.values():
-            if base in known and base not in kept and known[base].state != CLEANING:
-                kept[base] = f"backfill {run.run_id} is held against it, and goes back to it"
-                waiting.append(base)
+            if base in known:
+                kept.setdefault(base, f"backfill {run.run_id} is held against it, and goes back to it")
 
 
 # ---------------------------------------------------------------- what there is

@@ -94,7 +94,8 @@ def test_what_a_backfill_that_stays_goes_back_to_stays_too():
         a_run("third", job=runs.BACKFILL, base={DAY: "alone"}),
         a_run("alone"),
     ]
-    assert gone(chain, {"second": "published: daily_report of 2025-11-11"}) == ["third", "alone"]
+    assert gone(chain, {"second": "published: daily_report of 2025-11-11"}) == ["report", "third", "alone"]
+    assert gone(chain, age={"first": 1, "third": 1}) == ["second"], "also of one that is not shown yet"
 
 
 def test_runs_of_jobs_that_are_not_known_here_stay():
