@@ -387,6 +387,14 @@ def test_runs_that_nobody_needs_go_whole_and_readers_notice_nothing(story: Story
         story.copy("gone", mode="streaming", from_day="", to_day="", end_offsets={}),
         story.copy("gone", job=runs.BACKFILL),
     ]
+    tomorrow = dt.date.today() + dt.timedelta(2)  # its version lies in the future, also in the business zone
+    early = story.register("gone", from_day=str(tomorrow), to_day=str(tomorrow))
+    sink = story.sink(early.run_id, early.mode)
+    for _ in range(2):
+        write_rows(sink, one_city(1), story.settings.time.day_end(tomorrow))
+    sink.close()
+    with stores.hbase(story.settings) as connection:
+        runs.set_state(connection, early.run_id, "failed", ended_at=runs.now_iso(story.settings))
     story.publish(gone[0])
     before, shown = story.copy("before"), story.copy("shown")
     story.publish(before, shown)
@@ -405,7 +413,7 @@ def test_runs_that_nobody_needs_go_whole_and_readers_notice_nothing(story: Story
         files.makedirs(f"{root}/daily_sales/.staging_9/task-0-attempt-0/dt={DAY}/run={gone[0].run_id}")
     seen, held = story.seen(), [story.left(run) for run in (before, shown)]
     whole = [story.left(run) for run in gone]
-    assert all(len(left) > 5 for left in whole)
+    assert all(len(left) > 5 for left in whole) and len(story.left(early)) == 3
 
     dry = json.loads(story.local.run("clean", "--dry-run", "--json", conf=at_once).stdout)["rows"]
     assert [story.left(run) for run in gone] == whole and {story.state(run) for run in gone} == {"finished"}
@@ -421,6 +429,7 @@ def test_runs_that_nobody_needs_go_whole_and_readers_notice_nothing(story: Story
     assert {row["run_id"]: row["action"] for row in done} == {
         run_id: "kept" if action == "kept" else "removed" for run_id, (action, _) in told.items()
     }
+    assert story.left(early) == [] and story.state(early) == runs.CLEANED, "rows that no marker tells of"
     assert [story.left(run) for run in gone] == [[], [], []] and {story.state(run) for run in gone} == {runs.CLEANED}
     assert [story.left(run) for run in (before, shown)] == held
     assert story.seen() == seen
