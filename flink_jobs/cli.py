@@ -77,7 +77,7 @@ def submit_command(context: click.Context, job: str, mode: str, arguments: tuple
     """Submit JOB with `flink run`.
 
     Waits until it runs (streaming) or has ended (batch). ARGUMENTS go to the job: --topic, --from, --to, --run-id,
-    --parallelism.
+    --parallelism, --source (of the daily report in batch).
 
     Example: samewater submit daily_report --mode batch --from 2025-11-11 --to 2025-11-11
     """

@@ -272,6 +272,9 @@ def test_only_the_files_that_a_range_needs_match_the_pattern_and_only_its_offset
     assert found == {("run-0", 12), ("run-1", 14), ("run-1", 15), ("run-1", 16)}
     assert not any(matches("run-0", 12, name) for name in (".part-0.inprogress", "_SUCCESS", "x/part-0"))
     assert not matches("run-0", 12, topic="axb")
+    for offset, hours in ((9, ["12"]), (10, ["13"]), (19, ["13"])):
+        (part,) = archive.parts({0: Span(offset, offset + 1)})
+        assert [hour.ingest_hour for hour in part.hours] == hours
     assert archive_edge.condition({1: Span(5, 9), 0: Span(2, 3)}) == (
         "(kafka_partition = 0 AND kafka_offset >= 2 AND kafka_offset < 3) OR "
         "(kafka_partition = 1 AND kafka_offset >= 5 AND kafka_offset < 9)"
@@ -359,6 +362,11 @@ def test_a_run_is_counted_record_by_record(files: Any, settings: Settings):
     for narrower in ({**spans, 0: Span(6, 25)}, {0: Span(5, 25)}):
         with pytest.raises(UserError, match="not to read"):
             count_files(files, settings, TOPIC, "run-0", narrower)
+    folder = stores.segment_folder(settings, TOPIC, "run-0")
+    files.copy(f"{folder}/ingest_day=2025-11-11/ingest_hour=14", f"{folder}/ingest_day=2025-11-12/ingest_hour=14", True)
+    with pytest.raises(UserError, match="partition 0 a record twice"):
+        count_files(files, settings, TOPIC, "run-0", spans)
+    files.rm(f"{folder}/ingest_day=2025-11-12", recursive=True)
     write(files, settings, "run-0", {0: Span(24, 25)}, "part-1")
     with pytest.raises(UserError, match="partition 0 a record twice"):
         count_files(files, settings, TOPIC, "run-0", spans)
