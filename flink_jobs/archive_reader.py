@@ -74,17 +74,13 @@ class History:
         `floor`: partition -> offset before which nothing is wanted. Raises `Gone` if wanted records of that range may
         be neither in the log nor in the archive.
         """
-        gone: Gone | None = None
         if self._asked != "archive":
             try:
                 return Found(self._log.spans(from_ms, to_ms, floor), None)
-            except Gone as missing:
-                gone = missing
-        if self._asked == "log" and gone is not None:
-            raise gone
+            except Gone:
+                if self._asked == "log" or not self._read_archive().segments:
+                    raise
         archive = self._read_archive()
-        if gone is not None and not archive.segments:
-            raise gone
         held, starts = self._log.reach(), self._log.offsets_at(from_ms)
         ends = self._log.offsets_at(min(to_ms, FOREVER) + SLACK_MS)
         spans = archive.spans(held, starts, ends, (from_ms, to_ms), floor or {})
