@@ -282,7 +282,8 @@ def runs(settings: Settings, job: str | None, mode: str | None, form: str) -> No
     """
     with stores.hbase(settings) as connection:
         found = run_table.list_runs(connection, job=job, mode=mode)
-    columns = ["run_id", "job", "mode", "topic", "from_day", "to_day", "state", "flink", "logic", "submitted_at"]
+    about = ["run_id", "job", "mode", "topic", "from_day", "to_day"]
+    columns = [*about, "state", "cluster", "flink", "logic", "submitted_at"]
     now = _flink_states(settings, [run for run in found if run.state == "running"])
     everything = [run.model_dump() | {"flink": now.get(run.run_id, "")} for run in found]
     rows = everything if form == "json" else [{column: row[column] for column in columns} for row in everything]
