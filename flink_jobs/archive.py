@@ -50,17 +50,26 @@ def values(settings: Settings, topic: str, spans: Mapping[int, Span], run_id: st
 
 
 def remove_left(settings: Settings, archive: Archive) -> None:
-    """End and remove what archivers of the topic that died have left. Whoever calls it holds the lease."""
-    with stores.hbase(settings) as connection:
-        for living in flink_rest.living_jobs(settings, "batch"):
-            run = runs.find(connection, living["name"])
-            if run is not None and (run.job, run.topic) == (runs.ARCHIVE, archive.topic):
-                flink_rest.cancel(settings, "batch", living["jid"])
+    """End and remove what archivers of the topic that died have left. Whoever calls it has claimed the edge.
+
+    Raises `UserError`, and removes nothing, if another one has claimed it since: what is there may be that one's. What
+    comes after this last look is not touched, for it is not among what was listed before it.
+    """
     kept = {f"run={segment.run_id}" for segment in archive.segments}
     folder = stores.archive_folder(settings, archive.topic)
-    with stores.hdfs(settings) as files:
+    with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
+        living = []
+        for flink_job in flink_rest.living_jobs(settings, "batch"):
+            run = runs.find(connection, flink_job["name"])
+            if run is not None and (run.job, run.topic) == (runs.ARCHIVE, archive.topic):
+                living.append(flink_job["jid"])
         # Beside the segments there are Flink's `.staging_…` folders of jobs that did not end well.
-        for name in files.ls(folder, detail=False) if files.exists(folder) else ():
+        there = files.ls(folder, detail=False) if files.exists(folder) else []
+        if archive_edge.read_archive(connection, archive.topic).value != archive.value:
+            raise UserError(f"another archiver of topic {archive.topic} is at work; wait until that has ended")
+        for flink_id in living:
+            flink_rest.cancel(settings, "batch", flink_id)
+        for name in there:
             if posixpath.basename(name) not in kept:
                 files.rm(name, recursive=True)
 

@@ -136,12 +136,14 @@ class Archive:
         ends: Mapping[int, int],
         times: tuple[int, int],
         floor: Mapping[int, int],
+        ceiling: Mapping[int, int] | None = None,
     ) -> dict[int, Span]:
         """Offsets that hold every record with ingest time in `times` [from, to), and some more; as `LogReader.spans`.
 
         `log`: what the log holds now; `starts`, `ends`: the log's first offsets not before `times[0]`, and not before
-        `times[1]` and the slack. By whole hours, as far as the archive goes. Raises `Gone` if records that the range
-        needs may be neither in the archive nor in the log.
+        `times[1]` and the slack; `ceiling`: partition -> offset from which on nothing is wanted, if that is known. By
+        whole hours, as far as the archive goes. Raises `Gone` if records that the range needs may be neither in the
+        archive nor in the log.
         """
         found: dict[int, Span] = {}
         for partition, held in log.items():
@@ -152,6 +154,8 @@ class Archive:
             ]
             start = max(wanted, min(firsts, default=max(edge, starts.get(partition, held.end))))
             end = min(lasts, default=max(edge, ends.get(partition, held.end)))
+            if ceiling is not None:
+                end = min(end, ceiling.get(partition, 0))
             tail = Span(max(edge, held.start), held.end)
             for gap in _between([Span(0, 0), *self._stretches(partition), tail]):
                 # A range that begins right behind a gap may have begun in it.

@@ -68,22 +68,28 @@ class History:
         self._asked = asked
         self._archive: Archive | None = None
 
-    def find(self, from_ms: int, to_ms: int, floor: Mapping[int, int] | None = None) -> Found:
+    def find(
+        self,
+        from_ms: int,
+        to_ms: int,
+        floor: Mapping[int, int] | None = None,
+        ceiling: Mapping[int, int] | None = None,
+    ) -> Found:
         """Offsets that hold every record with ingest time in [from_ms, to_ms), and some more, and where they are.
 
-        `floor`: partition -> offset before which nothing is wanted. Raises `Gone` if wanted records of that range may
-        be neither in the log nor in the archive.
+        `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is wanted. Raises `Gone` if
+        wanted records of that range may be neither in the log nor in the archive.
         """
         if self._asked != "archive":
             try:
-                return Found(self._log.spans(from_ms, to_ms, floor), None)
+                return Found(_below(ceiling, self._log.spans(from_ms, to_ms, floor)), None)
             except Gone:
                 if self._asked == "log" or not self._read_archive().segments:
                     raise
         archive = self._read_archive()
         held, starts = self._log.reach(), self._log.offsets_at(from_ms)
         ends = self._log.offsets_at(min(to_ms, FOREVER) + SLACK_MS)
-        spans = archive.spans(held, starts, ends, (from_ms, to_ms), floor or {})
+        spans = archive.spans(held, starts, ends, (from_ms, to_ms), floor or {}, ceiling)
         return Found(spans, archive if archive.archived(spans) else None)
 
     def reach(self) -> dict[int, Span]:
@@ -114,9 +120,8 @@ class History:
 
     def read_until(self, from_ms: int, ends: Mapping[int, int]) -> Iterator[LogRecord]:
         """Every record with ingest time from `from_ms` on, before these offsets (partition -> offset, exclusive)."""
-        found = self.find(from_ms, FOREVER)
-        spans = {p: Span(s.start, max(s.start, min(s.end, ends.get(p, 0)))) for p, s in found.spans.items()}
-        return (record for record in self._records(found, spans) if from_ms <= record.ingest_time)
+        found = self.find(from_ms, FOREVER, ceiling=ends)
+        return (record for record in self._records(found, found.spans) if from_ms <= record.ingest_time)
 
     def _records(self, found: Found, spans: dict[int, Span]) -> Iterator[LogRecord]:
         self.source = found.source
@@ -141,6 +146,12 @@ class History:
                 f"topic {self.topic} is not archived; run `samewater archive --topic {self.topic}` or read the log"
             )
         return self._archive
+
+
+def _below(ceiling: Mapping[int, int] | None, spans: dict[int, Span]) -> dict[int, Span]:
+    if ceiling is None:
+        return spans
+    return {p: Span(s.start, max(s.start, min(s.end, ceiling.get(p, 0)))) for p, s in spans.items()}
 
 
 @contextmanager

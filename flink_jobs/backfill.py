@@ -197,6 +197,8 @@ def main(
             }
         )
         run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))
+        with stores.hbase(settings) as connection:  # done again, it may read the archive where it read the log
+            runs.amend(connection, run.run_id, source=prepared.run.source, edge_offsets=prepared.run.edge_offsets)
         with job.attempt(settings, run.run_id, noted=not only_minutes) as started:
             if not only_minutes:  # from here on it is not whole, so nobody can publish it
                 job.note(settings, run.run_id, "running")

@@ -20,6 +20,7 @@ import redis as redis_client
 
 from flink_jobs import backfill as backfill_job
 from flink_jobs import job, late, lease, order_log, runs, stores
+from flink_jobs.archive_reader import newest_ingest
 from flink_jobs.console import format_option, parse_days, show
 from flink_jobs.difference import LEVEL, between, read_difference, show_differences
 from flink_jobs.errors import UserError
@@ -126,7 +127,7 @@ def make_plan(settings: Settings, topic: str, first: str, last: str, take_late: 
 
 
 def _newest_day(settings: Settings, topic: str) -> str:
-    newest = max(at for at in order_log.topic_max_ingest(settings, topic).values() if at is not None)
+    newest = max(at for at in newest_ingest(settings, topic).values() if at is not None)
     return str(settings.time.day_of(newest))
 
 

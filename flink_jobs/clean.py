@@ -95,15 +95,15 @@ def judge(rules: Versions, facts: Facts) -> list[Judged]:
 
 
 def _keep_bases(found: Sequence[Run], kept: dict[str, str]) -> None:
-    """A backfill that stays can be held against what it replaces, and taken back to it.
+    """A backfill or a replay that stays can be held against what it replaces, and taken back to it.
 
     What stays for that alone keeps no further runs, or of a day that is counted again each month none would ever go.
     """
     known = {run.run_id: run for run in found if run.state != CLEANING}
     for run in [known[run_id] for run_id in kept]:
-        for base in run.base.values():
+        for base in filter(None, (*run.base.values(), run.replays)):
             if base in known:
-                kept.setdefault(base, f"backfill {run.run_id} is held against it, and goes back to it")
+                kept.setdefault(base, f"{run.run_id} is held against it, and goes back to it")
 
 
 # ---------------------------------------------------------------- what there is
@@ -111,12 +111,15 @@ def _keep_bases(found: Sequence[Run], kept: dict[str, str]) -> None:
 
 def gather(settings: Settings, connection: happybase.Connection) -> Facts:
     """Look at everything. Raises `UserError` if a Flink cluster does not answer: nobody knows then what is at work."""
-    living = {job["name"] for c in set(flink_rest.CLUSTERS.values()) for job in flink_rest.living_jobs(settings, c)}
     found = [run for run in runs.list_runs(connection) if run.state != CLEANED]
-    needed, shown_until = _uses(connection)
+    # What is about to be comes before what it ends in: claims before Flink's jobs, announcements before publications.
+    # Else one that ends between the two looks would be seen in neither.
+    claims = {run.run_id: runs.claimed(connection, run.run_id) for run in found}
     leases = lease.holders(connection)
+    living = {job["name"] for c in set(flink_rest.CLUSTERS.values()) for job in flink_rest.living_jobs(settings, c)}
+    needed, shown_until = _uses(connection)
     for run in found:
-        who = runs.claimed(connection, run.run_id)
+        who = claims[run.run_id]
         leased = [f"{run.job}|{day}" for day in run.days if f"{run.job}|{day}" in leases]
         if run.run_id in living:
             needed.setdefault(run.run_id, "at work in Flink")
@@ -138,9 +141,14 @@ def _uses(connection: happybase.Connection) -> tuple[dict[str, str], dict[str, d
     needed: dict[str, str] = {}
     before: dict[str, str] = {}
     until: dict[str, dt.datetime] = {}
-    for report, day, now, _ in runs.list_published(connection):
-        needed.setdefault(now.run_id, f"{_PUBLISHED}{report} of {day}")
+    announced = list(runs.about_to_be_published(connection))
+    for report, day, now in runs.list_shown(connection):
         history = runs.history(connection, report, day)
+        if now is None and history:  # withdrawn: a rollback by name may still go back to what was shown last
+            before.setdefault(history[0].run_id, f"shown last: {report} of {day} shows nothing now")
+        if now is None:
+            continue
+        needed.setdefault(now.run_id, f"{_PUBLISHED}{report} of {day}")
         back = next((one.run_id for one in history if one.run_id != now.run_id), None)
         if back is not None:
             before.setdefault(back, f"shown before: rollback of {report} of {day} goes back to it")
@@ -148,7 +156,7 @@ def _uses(connection: happybase.Connection) -> tuple[dict[str, str], dict[str, d
             if replaced_by.at and replaced_by.run_id != one.run_id:
                 at = dt.datetime.fromisoformat(replaced_by.at)
                 until[one.run_id] = max(at, until.get(one.run_id, at))
-    for report, day, run_id, who in runs.about_to_be_published(connection):
+    for report, day, run_id, who in announced:
         needed.setdefault(run_id, f"being published as {report} of {day} by {who}")
     return before | needed, until
 

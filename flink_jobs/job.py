@@ -20,7 +20,6 @@ import click
 from flink_jobs import archive_edge, flink_rest, regions, runs, stores
 from flink_jobs.archive_reader import SOURCES, Found, closed_until, open_history
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import Span
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import SqlFiles, rule_values
 from udfs import PREFIX
@@ -88,9 +87,8 @@ def find_range(settings: Settings, request: Request) -> Found:
             return Found(log.reach(), None)
         begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
         last = LAST_DAY if request.onward or request.to_day is None else request.to_day
-        spans, archive = log.find(begin, time.day_end(last) + time.lateness_ms, request.floor)
-    if request.ceiling:
-        spans = {p: Span(s.start, max(s.start, min(s.end, request.ceiling.get(p, 0)))) for p, s in spans.items()}
+        until = time.day_end(last) + time.lateness_ms
+        spans, archive = log.find(begin, until, request.floor, request.ceiling or None)
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
             f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"

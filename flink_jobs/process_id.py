@@ -18,6 +18,7 @@ def is_gone(host: str, pid: int, started: float) -> bool | None:
     if host != socket.gethostname():
         return None
     try:
-        return bool(psutil.Process(pid).create_time() != started)
+        # The start is counted from the clock, which may be set; no pid is used again within seconds.
+        return abs(psutil.Process(pid).create_time() - started) > 5
     except psutil.NoSuchProcess:
         return True

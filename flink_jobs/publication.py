@@ -6,14 +6,15 @@ run comes from `runs`, and from the rows as they are stored then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import happybase
 import redis as redis_client
 
-from flink_jobs import full_store, runs, stores
+from flink_jobs import backfill, full_store, lease, runs, stores
 from flink_jobs.console import format_option, parse_day, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.run_id import RUN_ID
@@ -109,6 +110,8 @@ def publish(settings: Settings, run_id: str, day: str | None, instead_of: str | 
     """
     with stores.hbase(settings) as connection:
         run = runs.get(connection, run_id)
+        if run.job == runs.BACKFILL:
+            raise UserError(f"run {run_id} is a backfill's, shown on all its days: samewater backfill publish {run_id}")
         if run.job != runs.DASHBOARD and day is None:
             raise UserError(f"run {run_id} is published day by day; name one with --day")
         which = runs.LIVE if run.job == runs.DASHBOARD or day is None else parse_day(day)
@@ -150,17 +153,30 @@ def rollback(
     client = stores.redis(settings)  # if it is down, that is said before anything is flipped
     with stores.hbase(settings) as connection:
         shown = runs.history(connection, report, which)
-        if is_taken_back(shown, to, instead_of):
+        if runs.published(connection, report, which) is not None and is_taken_back(shown, to, instead_of):
             follow(settings, connection, client, report, which)
             click.echo(f"{report} of {which} shows run {shown[0].run_id} already")
             return
         now, back = runs.before(connection, report, which, to)
         if report == runs.DASHBOARD and not anyway:
             _refuse_behind(settings, back.run_id, now)
-        # Bound to what has just been looked at, so that of two at once one is told, and nothing is taken back twice.
-        runs.rollback(connection, settings, report, which, instead_of or now.run_id, back.run_id, describe=describe)
+        with _whole(settings, connection, back.run_id):
+            # Bound to what has just been looked at: of two at once one is told, and nothing is taken back twice.
+            runs.rollback(connection, settings, report, which, instead_of or now.run_id, back.run_id, describe=describe)
         follow(settings, connection, client, report, which)
     click.echo(f"{report} of {which} shows run {back.run_id} again, in place of {now.run_id}")
+
+
+@contextmanager
+def _whole(settings: Settings, connection: happybase.Connection, run_id: str) -> Iterator[None]:
+    """Inside the block a backfill's run is not done again, and was whole at its beginning. Raises `UserError`."""
+    run = runs.find(connection, run_id)
+    if run is None or run.job != runs.BACKFILL:
+        yield
+        return
+    with lease.held(settings, backfill.publishing(run_id)):
+        backfill.refuse_unless_whole(settings, run)
+        yield
 
 
 def _refuse_behind(settings: Settings, run_id: str, on_screen: Publication | None) -> None:

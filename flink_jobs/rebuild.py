@@ -18,11 +18,11 @@ import happybase
 import redis as redis_client
 
 from flink_jobs import runs, stores
-from flink_jobs.archive_reader import open_history
+from flink_jobs.archive_reader import newest_ingest, open_history
 from flink_jobs.console import parse_day, readable
 from flink_jobs.errors import UserError
 from flink_jobs.flink_rest import living_jobs
-from flink_jobs.log_reader import closed_until
+from flink_jobs.log_reader import reached
 from flink_jobs.progress import progress_bar, working
 from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
@@ -82,7 +82,8 @@ def rebuild_run(
         run = _run(connection, run_id)
     floor = {int(partition): offset for partition, offset in run.start_offsets.items()}
     # Before the batch reads: all that may count before this moment is in the log by now.
-    until, newest = closed_until(settings, run.topic)
+    newest = newest_ingest(settings, run.topic)
+    until = reached(newest, settings.time.lateness_ms, settings.time.clock_skew_ms)
     if until is None:
         raise UserError(
             f"a partition of topic {run.topic} is empty, so no minute is final yet: there is nothing to rebuild"

@@ -78,7 +78,11 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
     with stores.hdfs(settings) as files:
-        state = _state(files, named) if named else newest_state(files, settings, run_id)
+        state = _state(files, named) if named else newest_state(files, settings, run)
+        if state is not None and savepoint:
+            # Before younger files are removed: if it comes to no checkpoint, this is where it goes on again.
+            with stores.hbase(settings) as connection:
+                runs.set_state(connection, run_id, "stopped", savepoint=state.path)
         for name, closed in list(_files(files, settings, run_id)):
             if state is None or closed > state.completed:
                 files.rm(name)
@@ -116,16 +120,30 @@ def _state(files: fsspec.AbstractFileSystem, path: str) -> State:
     return State(path, _modified(info))
 
 
-def newest_state(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> State | None:
-    """The newest complete checkpoint or savepoint of a run; None if it has none."""
+def newest_state(files: fsspec.AbstractFileSystem, settings: Settings, run: runs.Run) -> State | None:
+    """The newest complete checkpoint or savepoint of a run; None if it has none.
+
+    A savepoint that is older than its last start was left behind by a resume from another one, and is none of its
+    state, unless it is the one that it was stopped with or resumed from.
+    """
     patterns = (
-        f"{stores.checkpoints_folder(settings, run_id)}/*/chk-*/{_PROOF}",
-        f"{stores.savepoints_folder(settings, run_id)}/*/{_PROOF}",
+        f"{stores.checkpoints_folder(settings, run.run_id)}/*/chk-*/{_PROOF}",
+        f"{stores.savepoints_folder(settings, run.run_id)}/*/{_PROOF}",
     )
     found = [
         State(settings.hdfs.uri + posixpath.dirname(name), _modified(files.info(name)))
         for pattern in patterns
         for name in files.glob(pattern)
+    ]
+    kept = urlsplit(run.savepoint).path
+    checkpoints, started = stores.checkpoints_folder(settings, run.run_id), run.started_at
+    found = [
+        state
+        for state in found
+        if not started
+        or (place := urlsplit(state.path).path) == kept
+        or place.startswith(checkpoints)
+        or state.completed >= dt.datetime.fromisoformat(started)
     ]
     return max(found, key=lambda state: state.completed, default=None)
 

@@ -24,7 +24,7 @@ from flink_jobs import compiled, flink_rest, lease, runs, stores
 from flink_jobs.console import readable
 from flink_jobs.difference import between
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import open_log, reached
+from flink_jobs.log_reader import Span, open_log, reached
 from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar, working
 from flink_jobs.readers import read_report
@@ -99,6 +99,21 @@ def begin(
     arguments += [] if from_day is None else ["--from", from_day]
     arguments += [] if parallelism is None else ["--parallelism", str(parallelism)]
     return submit(settings, conf, job, "streaming", arguments)
+
+
+def first_whole_day(settings: Settings, topic: str) -> str | None:
+    """The first day of which retention has taken nothing; None if it has taken nothing at all.
+
+    Each partition may have lost another part, so the one that has lost most decides.
+    """
+    time = settings.time
+    with open_log(settings, topic) as log:
+        cut = {p: Span(span.start, span.start + 1) for p, span in log.reach().items() if 0 < span.start < span.end}
+        firsts = [record.ingest_time for record in log.records(cut)]
+    if not firsts:
+        return None
+    needed = max(firsts) + time.late_copy_horizon_ms + time.future_ms
+    return str(time.day_of(needed) + dt.timedelta(1))
 
 
 def live_run(
@@ -414,7 +429,7 @@ def _resume(settings: Settings, conf: str | None, run_id: str, say: Say) -> None
 def _can_move(settings: Settings, run: Run) -> bool:
     """Whether a run that has ended left a savepoint: a checkpoint fits only a cluster that keeps state the same way."""
     with stores.hdfs(settings) as files:
-        state = newest_state(files, settings, run.run_id)
+        state = newest_state(files, settings, run)
     return state is not None and urlsplit(state.path).path.startswith(stores.savepoints_folder(settings, run.run_id))
 
 
@@ -434,6 +449,8 @@ def undo(settings: Settings, conf: str | None, run_id: str, say: Say) -> None:
         _refuse_taken(settings, run)
         if not run.base:
             raise UserError(f"run {run_id} was not published; to end it: samewater stop {run_id}")
+        with stores.hbase(settings) as connection:  # before anything is taken back
+            runs.refuse_cleaned(connection, run.replays)
         if run.job == runs.REPORT:
             _flip_back(settings, run, say)
         _stop(settings, run_id, say)

@@ -131,6 +131,8 @@ def _begin_command(job: str) -> click.Command:
         settings: Settings = context.obj
         from_day = None if from_day is None else parse_day(from_day)
         log = topic or settings.kafka.topic
+        if from_day is None and (from_day := replay.first_whole_day(settings, log)) is not None:
+            click.echo(f"note: retention has taken the beginning of topic {log}; {from_day} is the first whole day")
         since = time.monotonic()
         with working(f"submitting a replay of {job}"):
             conf = context.meta["samewater.conf"]

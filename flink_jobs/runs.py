@@ -429,6 +429,14 @@ def list_published(
             yield report, day, publication, _verdict(publication, cells)
 
 
+def list_shown(connection: happybase.Connection) -> Iterator[tuple[str, str, Publication | None]]:
+    """Every report and day that has ever shown a run, with what it shows now: None if that was withdrawn."""
+    for key, cells in connection.table("published").scan(columns=[b"p"]):
+        report, _, day = key.decode().partition("|")
+        if _CURRENT in cells:
+            yield report, day, _publication(report, day, cells[_CURRENT])
+
+
 def publish(
     connection: happybase.Connection, report: str, day: str, new: Publication, instead_of: str | None = None
 ) -> Publication:
@@ -512,6 +520,8 @@ def before(
     others = [one for one in shown_before if now is not None and one.run_id != now.run_id and to in (None, one.run_id)]
     if now is None or not others:
         other = f"run {to} was never published before it" if to else "no other run was published before it"
+        if now is None and shown_before:
+            other = f"it was withdrawn; `samewater publish {shown_before[0].run_id}` would show it again"
         raise UserError(
             f"{report} of {day} shows {_named(now)}, and {other}; see `samewater published --day {day} --history`"
         )

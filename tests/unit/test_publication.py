@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
 from fake_hbase import FakeRedis, put_in_place
 
-from flink_jobs import full_store, publication, readers, runs, stores
+from flink_jobs import backfill, full_store, lease, publication, readers, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, Settings
 
@@ -179,15 +179,47 @@ def test_of_a_rollback_and_a_publication_at_the_same_moment_one_is_told(settings
 
 
 def test_the_minutes_follow_a_backfill_that_is_taken_back(settings: Settings, hbase: Any, redis: FakeRedis) -> None:
-    a_run(hbase, "fill", job=runs.BACKFILL)
-    for run_id in ("a", "fill"):
-        said(settings, publication.publish, run_id, "--day", DAY)
+    fill = a_run(hbase, "fill", job=runs.BACKFILL)
+    said(settings, publication.publish, "a", "--day", DAY)
+    assert "samewater backfill publish fill" in sentence(settings, publication.publish, "fill", "--day", DAY)
+    runs.publish(hbase, runs.REPORT, DAY, runs.publication_of(hbase, settings, fill, DAY))
+    assert runs.sync_day(hbase, cast(Any, redis), settings, DAY) == "fill"
     assert stores.backfilled_by(redis, settings, DAY) == "fill"
     said(settings, publication.rollback, "--day", DAY)
     assert stores.backfilled_by(redis, settings, DAY) is None
     redis.hset(stores.current_days(settings), DAY, "fill")
     said(settings, publication.rollback, "--day", DAY, "--to", "a")
     assert stores.backfilled_by(redis, settings, DAY) is None, "it heals the pointer also when nothing is to be done"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_rollback_to_a_backfill_looks_first_whether_that_is_whole(
+    settings: Settings, hbase: Any, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    def look(_: Settings, run: runs.Run) -> None:
+        assert run.run_id == "fill"
+        with pytest.raises(UserError, match="is being made by"), lease.held(settings, backfill.publishing("fill")):
+            pytest.fail("it may be done again meanwhile")
+        if not whole:
+            raise UserError("it is not")
+
+    monkeypatch.setattr(backfill, "refuse_unless_whole", look)
+    monkeypatch.setattr(stores, "ensure_tables", lambda _: None)
+    fill = a_run(hbase, "fill", job=runs.BACKFILL)
+    runs.publish(hbase, runs.REPORT, DAY, runs.publication_of(hbase, settings, fill, DAY))
+    said(settings, publication.publish, "a", "--day", DAY)
+    if whole:
+        said(settings, publication.rollback, "--day", DAY)
+    else:
+        assert sentence(settings, publication.rollback, "--day", DAY) == "it is not"
+    assert shown(hbase) == ("fill" if whole else "a")
+
+
+def test_of_a_withdrawn_day_a_rollback_says_what_would_show_it_again(settings: Settings, hbase: Any) -> None:
+    said(settings, publication.publish, "a", "--day", DAY)
+    runs.withdraw(hbase, runs.REPORT, DAY, "a")
+    for more in ((), ("--to", "a")):
+        assert "`samewater publish a`" in sentence(settings, publication.rollback, "--day", DAY, *more)
 
 
 def test_a_full_report_is_taken_back_with_the_figures_that_are_stored_now(settings: Settings, hbase: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import stores
+from flink_jobs import runs, stores
 from flink_jobs.recovery import newest_state
 from flink_jobs.settings import DEFAULT_FILE, Settings
 
@@ -24,6 +24,22 @@ class Files(dict[str, int]):
         return {"modificationTime": self[name]}
 
 
+def a_run(**changes: str) -> runs.Run:
+    return runs.Run.model_validate({"run_id": RUN, "job": "daily_report", "mode": "streaming", "logic": "l", **changes})
+
+
+def test_a_savepoint_from_before_its_last_start_is_none_of_its_state_but_for_the_one_it_was_resumed_from() -> None:
+    settings = Settings.load(DEFAULT_FILE)
+    savepoints = stores.savepoints_folder(settings, RUN)
+    files: Any = Files({f"{savepoints}/old/_metadata": 1_000, f"{savepoints}/left/_metadata": 2_000})
+    resumed = a_run(started_at="1970-01-01T00:00:03+00:00", savepoint=f"{settings.hdfs.uri}{savepoints}/old")
+    found = newest_state(files, settings, resumed)
+    assert found is not None and found.path.endswith("/old")
+    files[f"{savepoints}/new/_metadata"] = 3_500
+    found = newest_state(files, settings, resumed)
+    assert found is not None and found.path.endswith("/new")
+
+
 @pytest.mark.parametrize(("savepoint", "newest"), [(2_000, "savepoint-1"), (500, "chk-7")])
 def test_it_is_the_newest_checkpoint_or_savepoint_whichever_is_newer(savepoint: int, newest: str) -> None:
     settings = Settings.load(DEFAULT_FILE)
@@ -36,9 +52,9 @@ def test_it_is_the_newest_checkpoint_or_savepoint_whichever_is_newer(savepoint: 
             f"{stores.savepoints_folder(settings, 'another')}/savepoint-2/_metadata": 9_000,
         }
     )
-    found = newest_state(files, settings, RUN)
+    found = newest_state(files, settings, a_run())
     assert found is not None and found.path.startswith(settings.hdfs.uri) and found.path.endswith(newest)
 
 
 def test_a_run_that_has_neither_begins_again() -> None:
-    assert newest_state(Files(), Settings.load(DEFAULT_FILE), RUN) is None  # type: ignore[arg-type]
+    assert newest_state(Files(), Settings.load(DEFAULT_FILE), a_run()) is None  # type: ignore[arg-type]

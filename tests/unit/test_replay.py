@@ -13,6 +13,7 @@ from fake_hbase import FakeRedis, put_in_place
 
 from flink_jobs import flink_rest, job, replay, runs, stores, submit
 from flink_jobs.errors import UserError
+from flink_jobs.log_reader import LogRecord, Span
 from flink_jobs.replay_commands import changed_minutes, changed_rules, country_of, logic_sentences
 from flink_jobs.runs import Run
 from flink_jobs.settings import DEFAULT_FILE, Settings
@@ -466,3 +467,37 @@ def test_a_replay_is_for_the_run_that_lives(
             replay.live_run(settings, now.hbase, runs.REPORT, "orders", named)
     else:
         assert replay.live_run(settings, now.hbase, runs.REPORT, "orders", named).run_id == chosen
+
+
+# ---------------------------------------------------------------- where it begins
+
+
+class Cut:
+    """A log whose partitions begin at these offsets, with these ingest times; open_log gives it."""
+
+    def __init__(self, begins: dict[int, tuple[int, int]]) -> None:
+        self.begins = begins
+
+    def reach(self) -> dict[int, Span]:
+        return {partition: Span(start, 100) for partition, (start, _) in self.begins.items()}
+
+    def records(self, spans: dict[int, Span]) -> list[LogRecord]:
+        assert all(span == (self.begins[p][0], self.begins[p][0] + 1) for p, span in spans.items())
+        return [LogRecord(p, span.start, self.begins[p][1], b"") for p, span in spans.items()]
+
+
+@pytest.mark.parametrize(
+    ("begins", "day"),
+    [
+        ({0: (0, END), 1: (0, END)}, None),
+        ({0: (7, END - 2 * DAY_MS), 1: (0, END)}, "2025-11-13"),
+        # The keys of a day before tell its late copies: they too must be there.
+        ({0: (7, END - 2 * DAY_MS), 1: (9, END - DAY_MS - 60_001)}, "2025-11-13"),
+        ({0: (7, END - 2 * DAY_MS), 1: (9, END - DAY_MS - 60_000)}, "2025-11-14"),
+    ],
+)
+def test_a_replay_begins_with_the_first_day_of_which_retention_has_taken_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, begins: dict[int, tuple[int, int]], day: str | None
+) -> None:
+    monkeypatch.setattr(replay, "open_log", lambda *_: nullcontext(Cut(begins)))
+    assert replay.first_whole_day(settings, "orders") == day
