@@ -37,6 +37,8 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
         # Most look-ups of users and of copies find nothing. With the filter, and with checkpoints that write only what
         # is new, a day's replay took 48 s instead of 63 s.
         "state.backend.rocksdb.use-bloom-filter": "true",
+        # A day's keys outgrow the memory of the state by far; whole indexes of them would push out all else.
+        "state.backend.rocksdb.memory.partitioned-index-filters": "true",
         "execution.checkpointing.incremental": "true",
         "table.exec.mini-batch.enabled": "false",
         # A bundle is also ended by a checkpoint; the time bounds how long a row waits when there is none.
