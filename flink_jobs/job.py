@@ -253,8 +253,8 @@ def _recovery(settings: Settings, run_id: str) -> dict[str, str]:
         "execution.checkpointing.savepoint-dir": settings.hdfs.uri + stores.savepoints_folder(settings, run_id),
         "execution.checkpointing.interval": f"{settings.flink.checkpoint_interval_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
-        # A checkpoint that is late is told by an alert and must not end the job: at the end of a day of 8 million orders
-        # one operator works for longer than a checkpoint may take; the job would go back and do that again for ever.
+        # A checkpoint that is late is told by an alert and must not end the job: at the end of a day of 8 M orders
+        # one operator worked for longer than a checkpoint may take; the job went back and did that again for ever.
         "execution.checkpointing.tolerable-failed-checkpoints": str(2**31 - 1),
         # A job that failed or was cancelled by hand can go on (`samewater resume`).
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
