@@ -23,7 +23,7 @@ from flink_jobs.settings import Settings
 
 REPORTS = (runs.REPORT, runs.FULL_REPORT, runs.DASHBOARD)
 _NOW = ("report", "day", "run_id", "job", "mode", "version", "rows", "reconciled", "who", "at", "why", "previous")
-_HISTORY = ("report", "day", "at", "who", "why", "run_id", "job", "mode", "logic", "version", "rows", "digest")
+_HISTORY = ("report", "day", "at", "who", "why", "run_id", "state", "job", "mode", "logic", "version", "rows", "digest")
 
 
 def describe(connection: happybase.Connection, settings: Settings, run: runs.Run, day: str) -> Publication:
@@ -70,16 +70,20 @@ def _report_option(**more: Any) -> Callable[[Callable[..., Any]], Callable[..., 
 def published(settings: Settings, day: str | None, report: str | None, history: bool, form: str) -> None:
     """The published run of each report and day.
 
+    With --history, state is that of the run now: one that is cleaned cannot be shown again.
+
     Example: samewater published --day 2025-11-11 --history
     """
     of_day = day if day in (None, runs.LIVE) else parse_day(str(day))
     rows: list[Mapping[str, Any]] = []
     with stores.hbase(settings) as connection:
+        states = {run.run_id: run.state for run in runs.list_runs(connection)} if history else {}
         for name, when, now, verdict in runs.list_published(connection):
             if of_day not in (None, when) or report not in (None, name):
                 continue
             for one in runs.history(connection, name, when) if history else [now]:
-                more = {} if history else {"reconciled": "" if verdict is None else verdict.word}
+                told = "" if verdict is None else verdict.word
+                more = {"state": states.get(one.run_id, "")} if history else {"reconciled": told}
                 rows.append(_row(settings, form, name, when, one) | more)
     if not rows and of_day is not None:
         raise UserError(f"nothing is published of {of_day}; `samewater runs` tells which runs could be")

@@ -104,6 +104,8 @@ def test_the_history_tells_who_when_why_and_which_run_the_newest_first(settings:
         said(settings, publication.publish, run_id, "--day", DAY)
     found = rows(settings, "--day", DAY, "--history")
     assert [(row["run_id"], row["why"]) for row in found] == [("b", "published"), ("a", "first")]
+    runs.set_state(hbase, "a", runs.CLEANED)
+    assert [row["state"] for row in rows(settings, "--history")] == ["finished", "cleaned"]
     for row in found:
         told = (row["report"], row["day"], row["who"], row["job"], row["mode"], row["logic"], row["rows"])
         assert told == (runs.REPORT, DAY, runs.submitter(), runs.REPORT, "batch", f"logic of {row['run_id']}", 0)
