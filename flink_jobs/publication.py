@@ -6,7 +6,7 @@ run comes from `runs`, and from the rows as they are stored then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,19 +75,29 @@ def published(settings: Settings, day: str | None, report: str | None, history: 
     Example: samewater published --day 2025-11-11 --history
     """
     of_day = day if day in (None, runs.LIVE) else parse_day(str(day))
-    rows: list[Mapping[str, Any]] = []
     with stores.hbase(settings) as connection:
-        states = {run.run_id: run.state for run in runs.list_runs(connection)} if history else {}
-        for name, when, now, verdict in runs.list_published(connection):
-            if of_day not in (None, when) or report not in (None, name):
-                continue
-            for one in runs.history(connection, name, when) if history else [now]:
-                told = "" if verdict is None else verdict.word
-                more = {"state": states.get(one.run_id, "")} if history else {"reconciled": told}
-                rows.append(_row(settings, form, name, when, one) | more)
+        found = _shown_before(connection) if history else _shown_now(connection)
+        rows = [
+            _row(settings, form, name, when, one) | more
+            for name, when, one, more in found
+            if of_day in (None, when) and report in (None, name)
+        ]
     if not rows and of_day is not None:
         raise UserError(f"nothing is published of {of_day}; `samewater runs` tells which runs could be")
     show(form, _HISTORY if history else _NOW, rows, {})
+
+
+def _shown_now(connection: happybase.Connection) -> Iterator[tuple[str, str, Publication, dict[str, str]]]:
+    for report, day, now, verdict in runs.list_published(connection):
+        yield report, day, now, {"reconciled": "" if verdict is None else verdict.word}
+
+
+def _shown_before(connection: happybase.Connection) -> Iterator[tuple[str, str, Publication, dict[str, str]]]:
+    """Also of days that show nothing now."""
+    states = {run.run_id: run.state for run in runs.list_runs(connection)}
+    for report, day, _ in runs.list_shown(connection):
+        for one in runs.history(connection, report, day):
+            yield report, day, one, {"state": states.get(one.run_id, "")}
 
 
 def _row(settings: Settings, form: str, report: str, day: str, publication: Publication) -> dict[str, Any]:

@@ -222,6 +222,8 @@ def test_of_a_withdrawn_day_a_rollback_says_what_would_show_it_again(settings: S
     runs.withdraw(hbase, runs.REPORT, DAY, "a")
     for more in ((), ("--to", "a")):
         assert "`samewater publish a`" in sentence(settings, publication.rollback, "--day", DAY, *more)
+    assert [row["run_id"] for row in rows(settings, "--day", DAY, "--history")] == ["a"]
+    assert "nothing is published" in sentence(settings, publication.published, "--day", DAY)
 
 
 def test_a_full_report_is_taken_back_with_the_figures_that_are_stored_now(settings: Settings, hbase: Any) -> None:
