@@ -521,7 +521,8 @@ def before(
     if now is None or not others:
         other = f"run {to} was never published before it" if to else "no other run was published before it"
         if now is None and shown_before:
-            other = f"it was withdrawn; `samewater publish {shown_before[0].run_id}` would show it again"
+            of_day = "" if day == LIVE else f" --day {day}"
+            other = f"it was withdrawn; `samewater publish {shown_before[0].run_id}{of_day}` would show it again"
         raise UserError(
             f"{report} of {day} shows {_named(now)}, and {other}; see `samewater published --day {day} --history`"
         )

@@ -221,7 +221,7 @@ def test_of_a_withdrawn_day_a_rollback_says_what_would_show_it_again(settings: S
     said(settings, publication.publish, "a", "--day", DAY)
     runs.withdraw(hbase, runs.REPORT, DAY, "a")
     for more in ((), ("--to", "a")):
-        assert "`samewater publish a`" in sentence(settings, publication.rollback, "--day", DAY, *more)
+        assert f"`samewater publish a --day {DAY}`" in sentence(settings, publication.rollback, "--day", DAY, *more)
     assert [row["run_id"] for row in rows(settings, "--day", DAY, "--history")] == ["a"]
     assert "nothing is published" in sentence(settings, publication.published, "--day", DAY)
 
