@@ -1,8 +1,8 @@
 """How does the order log outlive Kafka's retention?
 
 Reads the order log (Kafka) from the edge of its archive to its present end. Writes HDFS
-`order_archive/topic={topic}/run={run}/ingest_day={YYYY-MM-DD}/ingest_hour={HH}/` (Parquet): every record, byte by byte,
-with its partition, offset and ingest time. Then an independent reader counts the files, and the edge moves behind them
+`order_archive/{topic}/run={run}/ingest_day={YYYY-MM-DD}/ingest_hour={HH}/` (Parquet): every record, byte by byte, with
+its partition, offset and ingest time. Then an independent reader counts the files, and the edge moves behind them
 by one check-and-put (flink_jobs/archive_edge.py): from then on they are read, and nothing of them is written again.
 
 Batch only, one segment a run, on the batch cluster. A run that dies leaves files that the edge does not name, so nobody

@@ -265,8 +265,12 @@ def clear_run(settings: Settings, datasets: Iterable[str], run_id: str) -> None:
 
 
 def archive_folder(settings: Settings, topic: str) -> str:
-    """HDFS folder of all that is archived of a topic, and of what is not yet or not any more part of it."""
-    return f"{settings.hdfs.root}/{ARCHIVE}/topic={topic}"
+    """HDFS folder of all that is archived of a topic, and of what is not yet or not any more part of it.
+
+    Not `topic={topic}`: Flink takes every `name=value` of a path for a column of the table that it writes, and puts the
+    files elsewhere.
+    """
+    return f"{settings.hdfs.root}/{ARCHIVE}/{topic}"
 
 
 def segment_folder(settings: Settings, topic: str, run_id: str) -> str:

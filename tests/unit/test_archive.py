@@ -260,12 +260,10 @@ def test_an_archive_that_begins_within_the_log_misses_what_was_before():
 
 def test_only_the_files_that_a_range_needs_match_the_pattern_and_only_its_offsets_the_condition():
     archive = archive_of({0: Span(0, 25), 1: Span(0, 31)}, {0: Span(25, 42), 1: Span(31, 31)})
-    pattern = archive_edge.pattern(
-        "/samewater/order_archive/topic=a.b", archive.parts({0: Span(28, 50), 1: Span(5, 9)})
-    )
+    pattern = archive_edge.pattern("/samewater/order_archive/a.b", archive.parts({0: Span(28, 50), 1: Span(5, 9)}))
 
     def matches(run: str, hour: int, name: str = "part-0", topic: str = "a.b") -> bool:
-        folder = f"hdfs://h:9000/samewater/order_archive/topic={topic}/run={run}"
+        folder = f"hdfs://h:9000/samewater/order_archive/{topic}/run={run}"
         return re.fullmatch(pattern, f"{folder}/ingest_day=2025-11-11/ingest_hour={hour}/{name}") is not None
 
     found = {(run, hour) for run in ("run-0", "run-1", "run-11") for hour in range(10, 20) if matches(run, hour)}
