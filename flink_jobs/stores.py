@@ -18,7 +18,6 @@ cell's timestamp is its version (end of the step, epoch ms):
 from __future__ import annotations
 
 import hashlib
-import io
 import posixpath
 import re
 import zlib
@@ -429,7 +428,11 @@ def parquet_of(files: fsspec.AbstractFileSystem, folder: str, columns: list[str]
     for name in names:
         # Flink's files in progress begin with a dot, `_SUCCESS` with an underscore.
         if not posixpath.basename(name).startswith((".", "_")):
-            yield parquet.read_table(io.BytesIO(files.cat_file(name)), columns=columns)
+            # In Arrow's own memory: its threads let go of the source after the read. If that is Python's, and the
+            # program ends meanwhile, it is aborted: one in four, after all was printed.
+            content = pa.BufferOutputStream()
+            content.write(files.cat_file(name))
+            yield parquet.read_table(pa.BufferReader(content.getvalue()), columns=columns)
 
 
 def read_minutes(client: redis_client.Redis, settings: Settings, run_id: str, day: str) -> Table:

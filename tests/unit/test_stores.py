@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -213,3 +216,24 @@ def test_the_end_of_the_final_minutes_is_known_or_not(settings: Settings) -> Non
     client: Any = Hashes({"samewater:r:progress": {"final_until": "17"}})
     assert stores.read_final_until(client, settings, "r") == 17
     assert stores.read_final_until(client, settings, "other") is None
+
+
+READS_AND_ENDS = """
+import sys
+import fsspec
+from flink_jobs import stores
+files = fsspec.filesystem("file")
+for _ in range(3):
+    assert [part.num_rows for part in stores.parquet_of(files, sys.argv[1], ["a"])] == [300]
+"""
+
+
+def test_a_program_that_has_read_parquet_ends_with_its_own_exit_code(tmp_path: Path) -> None:
+    """Arrow's threads go on after the read; what they still hold must not need an interpreter that ends."""
+    parquet.write_table(pa.table({"a": range(300)}), tmp_path / "part")
+    reading = [
+        subprocess.Popen([sys.executable, "-c", READS_AND_ENDS, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    ended = [(process.communicate(timeout=120)[1], process.returncode) for process in reading]
+    assert ended == [("", 0)] * 8
