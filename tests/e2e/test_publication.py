@@ -61,8 +61,9 @@ class Story:
     def register(self, name: str, **changes: Any) -> Run:
         """A run like the one that Flink made, under an id of its own."""
         run_id = f"{name}-{next(self.numbers)}"
+        begun = {"run_id": run_id, "state": "submitted", "started_at": "", "ended_at": "", "flink_job_id": ""}
         with stores.hbase(self.settings) as connection:
-            return runs.register(connection, self.batch.model_copy(update={"run_id": run_id, **changes}))
+            return runs.register(connection, self.batch.model_copy(update=begun | changes))
 
     def copy(self, name: str, **changes: Any) -> Run:
         """A finished run that holds what the one of Flink holds, in HBase and in HDFS."""
