@@ -383,10 +383,13 @@ def test_an_open_day_is_not_published_and_once_it_is_closed_all_of_it_counts(sto
     ]
     end = order_log.closing_time(settings.time, OPEN)
     late = Record(0, end, written(order(day + 7_200_000, "R-late", "3.00")))
+    # Each minute, as the gateway does: one without any record is not told to be final.
     closing = [
-        Record(n, end + minute * 60_000, HEARTBEAT) for minute in range(3) for n in range(settings.kafka.partitions)
+        Record(n, at, HEARTBEAT)
+        for at in range(settings.time.day_end(OPEN), end + 180_000, 60_000)
+        for n in range(settings.kafka.partitions)
     ]
-    order_log.produce(settings, TOPIC, [*rest, late, *closing])
+    order_log.produce(settings, TOPIC, sorted([*rest, late, *closing], key=lambda record: record.ingest_time))
     wait_until(
         lambda: is_marked(local, story.streaming, OPEN) and is_filed(local, story.streaming, OPEN), "the closed day"
     )
