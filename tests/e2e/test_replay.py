@@ -138,7 +138,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 def test_a_replayed_report_catches_up_unseen_and_says_what_it_would_change(story: Story):
     local, settings = story.local, story.local.settings
     live = {run_id: story.run(run_id).flink_job_id for run_id in (story.dashboard, story.streaming)}
-    assert "no streaming run" in story.replay("daily_report", "--topic", "orders-of-nobody", code=2, conf=story.conf)
+    assert "does not exist" in story.replay("daily_report", "--topic", "orders-of-nobody", code=2, conf=story.conf)
     said = story.replay("daily_report", "--topic", TOPIC, conf=story.conf)
     story.report = next(line for line in said.splitlines() if line.startswith("run ")).split()[1]
     assert " times real time" in said
