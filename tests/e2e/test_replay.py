@@ -23,6 +23,8 @@ from tests.e2e.conftest import MEASURED, Local, wait_until
 from tests.e2e.test_backfill import CITY, PROVINCE, order, written
 from tests.e2e.test_one_day import is_filed, is_marked
 
+pytestmark = pytest.mark.skip(reason="not yet seen to pass on the real servers: README, Limits")
+
 FIRST = dt.date(2025, 9, 1)
 SECOND, THIRD = (FIRST + dt.timedelta(n) for n in (1, 2))
 TOPIC = "replayed"
