@@ -403,7 +403,7 @@ def test_an_open_day_is_not_published_and_once_it_is_closed_all_of_it_counts(sto
         "minutes",
     )
     local.submit("daily_report", "--mode", "batch", "--from", str(OPEN), "--to", str(OPEN), "--topic", TOPIC)
-    assert "provisional" in story.backfill("publish", provisional, code=2)
+    assert "begin a new backfill" in story.backfill("publish", provisional, code=2)
     assert story.country(OPEN)["amount"] == "45.00"
     run = story.run_of(story.backfill(*story.days(OPEN)))
     story.backfill("publish", run)
