@@ -176,7 +176,11 @@ def newest_ingest(settings: Settings, topic: str) -> dict[int, int | None]:
 
 
 def closed_until(settings: Settings, topic: str) -> int | None:
-    """Epoch ms before which no further record can count, by log and archive; None while a partition was never used."""
+    """Epoch ms before which no further record can count, by log and archive; None while a partition was never used.
+
+    A day is closed when this has reached its end; a partition that was never used may still bring anything. Raises
+    `UserError` if the topic is not there or no broker answers within 10 s.
+    """
     return reached(newest_ingest(settings, topic), settings.time.lateness_ms, settings.time.clock_skew_ms)
 
 

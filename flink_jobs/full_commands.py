@@ -17,10 +17,10 @@ import click
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import full_inputs, full_store, regions, runs, stores
+from flink_jobs.archive_reader import closed_until
 from flink_jobs.console import format_option, parse_day, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.full_inputs import DAY
-from flink_jobs.log_reader import closed_until
 from flink_jobs.progress import working
 from flink_jobs.readers import province_code
 from flink_jobs.regions import ALL, Regions
@@ -108,7 +108,7 @@ def _why_not(settings: Settings, day: dt.date) -> str | None:
         if publication is not None:
             verdict = runs.reconciled(connection, str(day))
             return full_inputs.why_not(settings, connection, day, publication, verdict)
-    until, _ = closed_until(settings, settings.kafka.topic)
+    until = closed_until(settings, settings.kafka.topic)
     far = "is empty in a partition" if until is None else f"is complete until {readable(until, settings.time)}"
     return f"is not published: topic {settings.kafka.topic} {far}"
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flink_jobs.errors import UserError
-from flink_jobs.order_log import topic_max_ingest, topics
+from flink_jobs.order_log import topics
 from flink_jobs.settings import Settings
 
 WAIT_S = 10.0  # a broker that has not answered by then is reported as down
@@ -61,16 +61,6 @@ class Span(NamedTuple):
 
     start: int
     end: int
-
-
-def closed_until(settings: Settings, topic: str) -> tuple[int | None, dict[int, int | None]]:
-    """Epoch ms before which no further record can count, and the last ingest time of each partition.
-
-    A day is closed when this has reached its end. None while a partition is empty: it may still bring anything.
-    Raises `UserError` if the topic is not there or no broker answers within 10 s.
-    """
-    last = topic_max_ingest(settings, topic)
-    return reached(last, settings.time.lateness_ms, settings.time.clock_skew_ms), last
 
 
 def reached(last_ingest: Mapping[int, int | None], lateness_ms: int, clock_skew_ms: int) -> int | None:
