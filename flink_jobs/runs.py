@@ -418,12 +418,17 @@ def shown(connection: happybase.Connection, report: str, days: Iterable[str]) ->
     return {day: "" if publication is None else publication.run_id for day, publication in found.items()}
 
 
+def _published_rows(connection: happybase.Connection) -> Iterator[tuple[str, str, Mapping[bytes, bytes]]]:
+    for key, cells in connection.table("published").scan(columns=[b"p"]):
+        report, _, day = key.decode().partition("|")
+        yield report, day, cells
+
+
 def list_published(
     connection: happybase.Connection,
 ) -> Iterator[tuple[str, str, Publication, Reconciled | None]]:
     """Every published row as (report, day, publication, what reconcile found of that run and version)."""
-    for key, cells in connection.table("published").scan(columns=[b"p"]):
-        report, _, day = key.decode().partition("|")
+    for report, day, cells in _published_rows(connection):
         publication = _publication(report, day, cells.get(_CURRENT))
         if publication is not None:
             yield report, day, publication, _verdict(publication, cells)
@@ -431,8 +436,7 @@ def list_published(
 
 def list_shown(connection: happybase.Connection) -> Iterator[tuple[str, str, Publication | None]]:
     """Every report and day that has ever shown a run, with what it shows now: None if that was withdrawn."""
-    for key, cells in connection.table("published").scan(columns=[b"p"]):
-        report, _, day = key.decode().partition("|")
+    for report, day, cells in _published_rows(connection):
         if _CURRENT in cells:
             yield report, day, _publication(report, day, cells[_CURRENT])
 
@@ -502,8 +506,7 @@ def _announced(connection: happybase.Connection, report: str, day: str, run_id: 
 
 def about_to_be_published(connection: happybase.Connection) -> Iterator[tuple[str, str, str, str]]:
     """Each publication that somebody has announced and not ended: report, day, run id, who and since when."""
-    for key, cells in connection.table("published").scan(columns=[b"p"]):
-        report, _, day = key.decode().partition("|")
+    for report, day, cells in _published_rows(connection):
         for column, value in cells.items():
             if column.startswith(_NEXT) and (who := _young(value)) is not None:
                 yield report, day, column.removeprefix(_NEXT).decode(), who
