@@ -217,11 +217,12 @@ def undo_backfill(settings: Settings, run_id: str) -> tuple[list[str], list[str]
         run = the_backfill(connection, run_id)
         shown = runs.shown(connection, runs.REPORT, run.days)
         mine = [day for day in run.days if shown[day] == run_id]
+        others = [day for day in run.days if day not in mine]
         for day in mine:
             _take_back(connection, client, settings, run, day)
-        for day in run.days:
+        for day in others:  # somebody who died may have taken them back, and no more
             runs.sync_day(connection, client, settings, day)
-    return mine, [day for day in run.days if day not in mine]
+    return mine, others
 
 
 def _take_back(
