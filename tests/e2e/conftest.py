@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from flink_jobs.flink_rest import CLUSTERS, cancel, living_jobs
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack import create_instance, settings_file
 from flink_jobs.stack.control import down, up
@@ -89,7 +90,7 @@ class Local:
 
 
 @pytest.fixture(scope="session")
-def local() -> Iterator[Local]:
+def servers() -> Iterator[Local]:
     """All servers, up for the session; nothing of them is left afterwards."""
     name = f"test-{os.getpid()}"
     instance = create_instance(name)
@@ -101,6 +102,15 @@ def local() -> Iterator[Local]:
         if keep:
             shutil.copytree(instance.folder / "logs", keep, dirs_exist_ok=True)
         down(instance, print, purge=True)
+
+
+@pytest.fixture(scope="module")
+def local(servers: Local) -> Iterator[Local]:
+    """The servers for one module, whose jobs end with it, however it ended: the next one needs their slots."""
+    yield servers
+    for cluster in CLUSTERS.values():
+        for job in living_jobs(servers.settings, cluster):
+            cancel(servers.settings, cluster, job["jid"])
 
 
 def changed_code(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from pyarrow import parquet
 from flink_jobs import datagen, flink_rest, order_log, regions, runs, stores
 from flink_jobs.order_log import HEARTBEAT, Record
 from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked, stop
+from tests.e2e.test_one_day import is_filed, is_marked
 
 FIRST = dt.date(2025, 10, 6)
 SECOND, THIRD, OPEN = (FIRST + dt.timedelta(n) for n in (1, 2, 3))
@@ -89,7 +89,7 @@ def written(members: dict[str, Any]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     settings = local.settings
     spec = datagen.Spec.by(settings, seed=6, first=FIRST, last=THIRD, orders=400)
     assert spec.empty_province == PROVINCE
@@ -118,9 +118,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         run = runs.get(connection, streaming)
         for day in (FIRST, SECOND, THIRD):
             runs.publish(connection, runs.REPORT, str(day), runs.publication_of(connection, settings, run, str(day)))
-    yield Story(local, dashboard, streaming, ledger, at)
-    for run_id in (dashboard, streaming):
-        stop(local, run_id)
+    return Story(local, dashboard, streaming, ledger, at)
 
 
 def late_money(story: Story, day: dt.date) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import csv
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from flink_jobs import datagen, full_store, order_log, runs, stores
 from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked, stop
+from tests.e2e.test_one_day import is_filed, is_marked
 
 FIRST, DAY = dt.date(2025, 12, 27), dt.date(2026, 1, 4)
 EMPTY, BEFORE = dt.date(2025, 12, 30), DAY - dt.timedelta(1)
@@ -42,7 +42,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     settings = local.settings
     spec = datagen.Spec.by(settings, seed=4, first=FIRST, last=DAY, orders=300, empty=frozenset({EMPTY}))
     plan = datagen.Plan(spec)
@@ -62,9 +62,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         for n in range((DAY - FIRST).days + 1):
             run, day = runs.get(connection, streaming if n % 2 else batch), str(FIRST + dt.timedelta(n))
             runs.publish(connection, runs.REPORT, day, runs.publication_of(connection, settings, run, day))
-    yield Story(local, ledger, tmp_path_factory.mktemp("reports"))
-    for run in (dashboard, streaming):
-        stop(local, run)
+    return Story(local, ledger, tmp_path_factory.mktemp("reports"))
 
 
 Sums = dict[tuple[str, str], tuple[int, int, set[str]]]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from flink_jobs import order_log, stores
 from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import stop
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "health"
@@ -34,14 +32,13 @@ def metric(found: dict[str, Any], name: str) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def run(local: Local) -> Iterator[str]:
+def run(local: Local) -> str:
     order_log.create_topic(local.settings, TOPIC, 3)
     heartbeats(local, range(20), (0, 1, 2))
     run = local.submit("realtime_dashboard", "--topic", TOPIC, "--parallelism", "1")
     client = stores.redis(local.settings)
     wait_until(lambda: stores.read_final_until(client, local.settings, run) is not None, "a final minute")
-    yield run
-    stop(local, run)
+    return run
 
 
 def test_a_partition_without_heartbeats_is_named_with_what_it_holds_back(local: Local, run: str):

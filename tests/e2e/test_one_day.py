@@ -6,7 +6,7 @@ import csv
 import datetime as dt
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -81,7 +81,7 @@ def stop(local: Local, run: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     settings = local.settings
     spec = datagen.Spec.by(
         settings,
@@ -109,9 +109,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
     batch_1 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "1")
     batch_2 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "2")
-    yield Story(local, dashboard, streaming, batch_1, batch_2, ledger)
-    for run in (dashboard, streaming):
-        stop(local, run)
+    return Story(local, dashboard, streaming, batch_1, batch_2, ledger)
 
 
 def test_stream_batch_dashboard_and_files_equal_the_log(story: Story):

@@ -21,7 +21,7 @@ from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.stack import control, open_instance, processes, to_toml
 from tests.e2e.conftest import MEASURED, Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked, stop
+from tests.e2e.test_one_day import is_filed, is_marked
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "recovery"
@@ -139,9 +139,6 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     yield story
     story.watcher.stop()
     flow.finish()
-    for run in (dashboard, report, story.short_tempered):
-        if run:
-            stop(local, run)
 
 
 def pid_of(local: Local, server: str) -> int:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked, stop
+from tests.e2e.test_one_day import is_filed, is_marked
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "sql-client"
@@ -30,7 +30,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     settings = local.settings
     spec = datagen.Spec.by(
         settings,
@@ -46,9 +46,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     order_log.produce(settings, TOPIC, plan.records())
     dashboard = local.samewater("sql", "dashboard", "--topic", TOPIC).split()[-1]
     report = local.samewater("sql", "report", "--topic", TOPIC).split()[-1]
-    yield Story(local, dashboard, report, ledger)
-    for run in (dashboard, report):
-        stop(local, run)
+    return Story(local, dashboard, report, ledger)
 
 
 def test_all_jobs_of_the_sql_client_equal_the_log(story: Story):
