@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from kafka import TopicPartition
@@ -20,9 +21,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.log_reader import LogRecord, Span, open_log
 from flink_jobs.order_log import HEARTBEAT, Record
 from tests.e2e.conftest import Local, changed_code, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked, stop
-
-pytestmark = pytest.mark.skip(reason="not yet seen to pass on the real servers: README, Limits")
+from tests.e2e.test_one_day import is_filed, is_marked
 
 FIRST = dt.date(2025, 9, 15)
 SECOND = FIRST + dt.timedelta(days=1)
@@ -94,7 +93,7 @@ def forget(local: Local, topic: str, before: Mapping[int, int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     settings = local.settings
     spec = datagen.Spec.by(settings, seed=15, first=FIRST, last=SECOND, orders=300)
     records = sorted(datagen.Plan(spec).records(), key=lambda record: record.ingest_time)
@@ -120,9 +119,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     wait_until(lambda: is_marked(local, streaming, SECOND) and is_filed(local, streaming, SECOND), "the report")
     wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
     local.samewater("publish", dashboard)
-    yield Story(local, records, edges, left, dashboard, streaming, batch)
-    for run_id in (dashboard, streaming):
-        stop(local, run_id)
+    return Story(local, records, edges, left, dashboard, streaming, batch)
 
 
 def test_archivers_that_die_leave_the_edge_and_the_next_one_removes_what_they_left(story: Story):
@@ -148,24 +145,39 @@ def test_the_archive_holds_every_record_byte_by_byte_in_the_folder_of_its_hour(s
         start = settings.time.day_start(dt.date.fromisoformat(hour.ingest_day)) + int(hour.ingest_hour) * HOUR
         assert start <= hour.first_ingest <= hour.last_ingest < start + HOUR
     state = json.loads(local.run("archive", "--topic", TOPIC, "--status", "--json").stdout)
-    assert state["records"] == len(held) and state["first_hour"] == f"{FIRST} 00" and state["gaps"] == []
+    first = min(record.ingest_time for record in story.records)
+    day = settings.time.day_of(first)
+    first_hour = f"{day} {(first - settings.time.day_start(day)) // HOUR:02}"
+    assert (state["records"], state["first_hour"], state["gaps"]) == (len(held), first_hour, [])
     rows = {row["partition"]: (row["edge"], row["lag"], row["lost"]) for row in state["partitions"]}
     ends = {partition: len(story.sent(partition)) for partition in archive.edge}
     assert rows == {partition: (edge, ends[partition] - edge, 0) for partition, edge in archive.edge.items()}
 
 
-def test_days_that_the_log_has_lost_are_counted_the_same_across_the_edge(story: Story):
-    local, settings = story.local, story.local.settings
-    before = local.reconcile(*DAYS, code=0)
-    assert before["all"]["source"] == "log"
-    archive = archive_of(local, TOPIC)
-    second = settings.time.day_start(SECOND)
-    forgotten = {p: sum(one.ingest_time < second for one in story.sent(p)) for p in archive.edge}
-    assert all(0 < forgotten[partition] < archive.edge[partition] for partition in forgotten)
+# From here on the log has lost its first day.
+
+
+@pytest.fixture(scope="module")
+def whole(story: Story) -> dict[str, Any]:
+    """What `reconcile` said while the log still held all of it; then the first day is lost."""
+    local, edge = story.local, archive_of(story.local, TOPIC).edge
+    found = local.reconcile(*DAYS, code=0)["all"]
+    assert found["source"] == "log"
+    second = local.settings.time.day_start(SECOND)
+    forgotten = {p: sum(one.ingest_time < second for one in story.sent(p)) for p in edge}
+    assert all(0 < forgotten[partition] < edge[partition] for partition in forgotten)
     forget(local, TOPIC, forgotten)
-    refused = local.samewater("submit", "daily_report", "--mode", "batch", *DAYS, "--source", "log", code=2)
+    return found
+
+
+@pytest.mark.usefixtures("whole")
+def test_the_log_alone_is_refused_for_days_that_it_has_lost(story: Story):
+    refused = story.local.samewater("submit", "daily_report", "--mode", "batch", *DAYS, "--source", "log", code=2)
     assert "deleted by retention" in refused
 
+
+def test_days_that_the_log_has_lost_are_counted_the_same_across_the_edge(story: Story, whole: dict[str, Any]):
+    local, archive = story.local, archive_of(story.local, TOPIC)
     run_id = local.submit("daily_report", "--mode", "batch", *DAYS)
     run, of_log = run_of(local, run_id), run_of(local, story.batch)
     assert (run.source, of_log.source) == ("archive", "log") and run.logic == of_log.logic
@@ -174,13 +186,14 @@ def test_days_that_the_log_has_lost_are_counted_the_same_across_the_edge(story: 
     for day in (FIRST, SECOND):
         sales, verdicts = story.figures(run_id, day)
         assert (sales, verdicts) == story.figures(story.batch, day)
-        assert int(sales["ALL|ALL"]["orders"]) > 200 and verdicts
+        assert int(sales["ALL|ALL"]["orders"]) > 100 and verdicts
     after = local.reconcile(*DAYS, "--batch", run_id, code=0)
-    assert after["all"]["source"] == "archive" and after["all"]["verdicts"].keys() == before["all"]["verdicts"].keys()
+    assert after["all"]["source"] == "archive" and after["all"]["verdicts"].keys() == whole["verdicts"].keys()
     for day, sides in after["all"]["verdicts"].items():
-        assert sides["log"] == before["all"]["verdicts"][day]["log"]
+        assert sides["log"] == whole["verdicts"][day]["log"]
 
 
+@pytest.mark.usefixtures("whole")
 def test_minutes_of_a_lost_day_are_rebuilt_from_the_archive(story: Story):
     settings = story.local.settings
     stores.redis(settings).delete(f"{settings.redis.prefix}:{story.dashboard}:minutes:{FIRST}")
@@ -189,6 +202,7 @@ def test_minutes_of_a_lost_day_are_rebuilt_from_the_archive(story: Story):
     story.local.reconcile(*DAYS, code=0)
 
 
+@pytest.mark.usefixtures("whole")
 def test_the_sql_client_is_answered_from_the_archive(story: Story):
     said = story.local.samewater("sql", "questions", *DAYS)
     for day in (FIRST, SECOND):
@@ -197,6 +211,7 @@ def test_the_sql_client_is_answered_from_the_archive(story: Story):
         assert re.search(rf"\| {day} \| +accepted \| +{accepted} \|", said), said
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_backfill_of_a_lost_day_reads_the_archive_too(story: Story):
     local = story.local
     days = ("--from", str(FIRST), "--topic", TOPIC)
@@ -208,7 +223,7 @@ def test_a_backfill_of_a_lost_day_reads_the_archive_too(story: Story):
     local.reconcile(*days, "--backfill", run_id, code=0)
 
 
-def test_of_two_archivers_at_once_one_is_refused_and_a_gap_is_accepted_by_word_only(local: Local):
+def test_of_two_archivers_at_once_one_does_the_work_and_a_gap_is_accepted_by_word_only(local: Local):
     settings = local.settings
     order_log.create_topic(settings, GAPPY, 2)
     start = settings.time.day_start(FIRST)
@@ -222,8 +237,8 @@ def test_of_two_archivers_at_once_one_is_refused_and_a_gap_is_accepted_by_word_o
     with ThreadPoolExecutor() as both:
         ends = [both.submit(local.samewater, "archive", "--topic", GAPPY, code=None) for _ in range(2)]
         said = [end.result() for end in ends]
-    (refused,) = [text for text in said if "error:" in text]
-    assert f"order_archive|{GAPPY} is being made by" in refused or "nothing to do" in refused
+    # The second one comes while the first is at work, or when it has done all.
+    assert any(f"order_archive|{GAPPY} is being made by" in text or "nothing to do" in text for text in said), said
     assert archive_of(local, GAPPY).edge == {0: 60, 1: 60}
     assert "nothing to do" in local.samewater("archive", "--topic", GAPPY)
 
