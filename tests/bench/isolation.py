@@ -1,19 +1,21 @@
 """Does the live screen notice a backfill, and how much faster than the day itself is it counted again?
 
 Latency as in `latency`, of the dashboard with the report beside it, once with the batch cluster idle and once while it
-counts a generated day again and again; round by round, so that both halves of a ratio see the same machine.
+counts a generated day again and again; round by round, so that both halves of a ratio see the same machine. A replay of
+that day by the streaming report is timed for itself.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from flink_jobs import runs, stores, submit
+from flink_jobs import flink_rest, replay, runs, stores, submit
 from tests.bench.figures import Figures
 from tests.bench.latency import flow, redis_reader
 from tests.bench.place import DAY, Place, Say
@@ -29,6 +31,9 @@ def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
     """Each round without and with a backfill, in turn."""
     figures.section(TITLE)
     records = place.load(PAST, ORDERS)
+    replayed = place.start(runs.REPORT, "--topic", PAST)
+    place.seconds_to_the_days_end(replayed)
+    place.cancel(replayed)
     for number in range(rounds):
         done: list[runs.Run] = []
         for name, beside in ((WITHOUT, nullcontext()), (WITH, _backfills(place, done))):
@@ -51,8 +56,24 @@ def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
             seconds = float(place.rest("batch", f"jobs/{run.flink_job_id}")["duration"]) / 1000
             figures.add("backfill beside the live jobs", records / seconds / 1000, "thousand records/s")
             figures.add("backfill beside the live jobs, of a day", DAY_S / seconds, "times real time")
+        say(f"round {number + 1}: replay of {records:,} records")
+        caught_up = _replay(place)
+        figures.add("replay of the report", records / caught_up.seconds / 1000, "thousand records/s")
+        figures.add("replay of the report, of a day", caught_up.log_ms / 1000 / caught_up.seconds, "times real time")
     for part in (50, 99):
         figures.compare(f"latency p{part}, {WITH}", f"latency p{part}, {WITHOUT}")
+
+
+def _replay(place: Place) -> replay.CaughtUp:
+    """As `samewater replay daily_report`: from the command to the last exact figure, its start included."""
+    began = time.monotonic()
+    run_id = replay.begin(place.settings, place.conf, runs.REPORT, PAST)
+    try:
+        return replay.await_caught_up(place.settings, run_id, began)
+    finally:
+        with stores.hbase(place.settings) as connection:
+            run = runs.get(connection, run_id)
+        flink_rest.cancel(place.settings, run.cluster, run.flink_job_id)
 
 
 @contextmanager
