@@ -18,12 +18,13 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import full_inputs, full_store, regions, runs, stores
 from flink_jobs.archive_reader import closed_until
-from flink_jobs.console import format_option, parse_day, readable, show
+from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.full_inputs import DAY
 from flink_jobs.progress import working
 from flink_jobs.readers import province_code
 from flink_jobs.regions import ALL, Regions
+from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import home
 from flink_jobs.submit import submit
@@ -48,20 +49,39 @@ def _out_option(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--catch-up", type=click.IntRange(0, 366), default=0, help="Also make the reports that this many days before lack."
 )
+@click.option("--as-of", help="As of HH:MM of the day, or YYYY-MM-DDTHH:MM: a look at the day so far; not published.")
+@click.option("--run", "run_id", metavar="RUN", type=RUN_ID, help="With --as-of: of this run, published or not.")
 @_out_option
 @click.pass_context
 def full_report(
-    context: click.Context, day: str | None, anyway: bool, minutes: float, catch_up: int, out: Path | None
+    context: click.Context,
+    day: str | None,
+    anyway: bool,
+    minutes: float,
+    catch_up: int,
+    as_of: str | None,
+    run_id: str | None,
+    out: Path | None,
 ) -> None:
     """Join a day with the days before it, and publish the report that management reads.
 
     The day must be closed and found equal by `reconcile`. For a scheduler, at any hour of the night: --wait until that
     is so, --catch-up on days that were missed. Exit code 1: a missed day cannot be made yet.
 
-    Example: samewater full-report --wait 240 --catch-up 7
+    \b
+    Examples:
+      samewater full-report --wait 240 --catch-up 7
+      samewater full-report --day 2025-11-11 --as-of 15:00
     """
     settings: Settings = context.obj
     last = dt.date.fromisoformat(parse_day(day)) if day else _yesterday(settings)
+    if as_of is not None:
+        if anyway or minutes or catch_up:
+            raise UserError("--as-of looks at a version that there is: it goes without --anyway, --wait and --catch-up")
+        _look_as_of(context, last, as_of, run_id, out)
+        return
+    if run_id is not None:
+        raise UserError("--run chooses whose version --as-of looks at; name a time, or leave it out")
     wanting = None if anyway else _await_ready(settings, last, minutes)
     # Afterwards: what has held up the last day may have held up the days before it too.
     skipped = []
@@ -90,6 +110,17 @@ def _make(context: click.Context, day: dt.date, anyway: bool, out: Path | None) 
         run = submit(context.obj, context.meta["samewater.conf"], runs.FULL_REPORT, "batch", arguments)
     click.echo(f"run {run} is the full report of {day}")
     click.echo(f"page: {fetch(context.obj, day, out) / 'full_report.html'}")
+
+
+def _look_as_of(context: click.Context, day: dt.date, as_of: str, of_run: str | None, out: Path | None) -> None:
+    settings: Settings = context.obj
+    until = dt.datetime.fromtimestamp(parse_time(as_of, str(day), settings.time) / 1000, ZoneInfo(settings.time.zone))
+    name = f"{day}-as-of-{until:%H%M}" if until.date() == day else f"{day}-as-of-{until:%Y-%m-%dT%H%M}"
+    arguments = ("--day", str(day), "--as-of", as_of, *([] if of_run is None else ["--of-run", of_run]))
+    with working(f"making the full report of {day} as of {as_of}"):
+        run = submit(settings, context.meta["samewater.conf"], runs.FULL_REPORT, "batch", arguments)
+    click.echo(f"run {run} is the full report of {day} as of {as_of}; it is not published")
+    click.echo(f"page: {_put(settings, day, run, name, out) / 'full_report.html'}")
 
 
 def _missed(settings: Settings, last: dt.date, days: int) -> list[dt.date]:
@@ -130,23 +161,28 @@ def _await_ready(settings: Settings, day: dt.date, minutes: float) -> str | None
 
 
 def fetch(settings: Settings, day: dt.date, out: Path | None) -> Path:
-    """Put the published CSV and page of a day into a folder named by the day; returns it.
+    """Put the published CSV and page of a day into a folder named by the day; returns it."""
+    with stores.hbase(settings) as connection:
+        publication = full_store.published(connection, str(day))
+    return _put(settings, day, publication.run_id, str(day), out)
+
+
+def _put(settings: Settings, day: dt.date, run_id: str, name: str, out: Path | None) -> Path:
+    """Put the pages of a run into a folder of this name; returns it.
 
     Readers of the folder see the old ones or the new ones, whole: its name is a link that is flipped.
     """
-    with stores.hbase(settings) as connection:
-        publication = full_store.published(connection, str(day))
-    pages = full_store.read_pages(settings, str(day), publication.run_id)
+    pages = full_store.read_pages(settings, str(day), run_id)
     folder = out or home() / "reports"
     folder.mkdir(parents=True, exist_ok=True)
-    link, new = folder / str(day), folder / f".{day}.{publication.run_id}.{os.getpid()}"
+    link, new = folder / name, folder / f".{name}.{run_id}.{os.getpid()}"
     if link.exists() and not link.is_symlink():
         raise UserError(f"{link} is in the way: it is no link to a report; move it or choose another folder with --out")
     new.mkdir()
-    for name, content in pages.items():
-        (new / name).write_bytes(content)
+    for file, content in pages.items():
+        (new / file).write_bytes(content)
     old = link.resolve() if link.is_symlink() else None
-    flip = folder / f".{day}.{os.getpid()}.link"
+    flip = folder / f".{name}.{os.getpid()}.link"
     flip.symlink_to(new.name)
     flip.replace(link)
     if old is not None and old != new.resolve() and old.parent == folder.resolve():

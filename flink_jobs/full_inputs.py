@@ -1,8 +1,9 @@
 """What is the full report of a day made from, and was all of it read?
 
 Reads HBase: `published`, `versions` and `runs`. Writes nothing. The day itself must be closed and found equal by
-`samewater reconcile`; of the days before it, back to the first of January and at least four weeks, every published one
-is taken. What is missing is named, because a short total must never look whole.
+`samewater reconcile`, or it is told as of a time, by a version of the day so far; of the days before it, back to the
+first of January and at least four weeks, every published one is taken. What is missing is named, because a short total
+must never look whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import NamedTuple
 
 import happybase
 
-from flink_jobs import runs, stores
+from flink_jobs import readers, runs, stores
+from flink_jobs.console import readable
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table
@@ -42,7 +44,7 @@ class Input(NamedTuple):
 class Inputs:
     """The day, the published days before it (oldest first), and those that are wanted but not published or not closed.
 
-    `beware`: why the day ought to have been refused, if somebody wanted the report anyway.
+    `beware`: why the day is no ground for decisions, if somebody wanted the report anyway, or as of a time.
     """
 
     day: Input
@@ -80,30 +82,49 @@ def choose(settings: Settings, connection: happybase.Connection, day: dt.date, a
 
     Raises `UserError` if nothing is published of the day; and, unless `anyway`, if it is not closed or not found equal.
     """
-    first = first_wanted(day)
-    found: dict[dt.date, tuple[runs.Publication, runs.Reconciled | None]] = {}
-    for report, name, publication, verdict in runs.list_published(connection):
-        if report == runs.REPORT and str(first) <= name <= str(day):
-            found[dt.date.fromisoformat(name)] = (publication, verdict)
-    if day not in found:
+    publication = runs.published(connection, runs.REPORT, str(day))
+    if publication is None:
         raise UserError(f"nothing is published of {day}; `samewater published` lists the days that there are")
-    reason = why_not(settings, connection, day, *found[day])
+    verdict = runs.reconciled(connection, str(day))
+    reason = why_not(settings, connection, day, publication, verdict)
     if reason is not None and not anyway:
         raise UserError(f"{day} {reason}; --anyway makes the report nevertheless")
-    closed = {
-        when: _input(when, publication, verdict, marker)
-        for when, (publication, verdict) in found.items()
-        if (when == day or publication.watermark == settings.time.day_end(when))
-        and (marker := _marker(connection, when, publication)) is not None
-    }
-    if day not in closed:
+    marker = _marker(connection, day, publication)
+    if marker is None:
         raise UserError(f"what is published of {day} has no marker; run `samewater reconcile --from {day}`")
-    wanted = [first + n * DAY for n in range((day - first).days)]
+    return _with_history(settings, connection, _input(day, publication, verdict, marker), reason)
+
+
+def choose_as_of(
+    settings: Settings, connection: happybase.Connection, day: dt.date, as_of: int, run_id: str | None = None
+) -> Inputs:
+    """The day's newest marked version not after `as_of` (epoch ms), as `report --as-of` finds it, and the days before.
+
+    `run_id`: of this run, published or not. Raises `UserError` if there is no such run or version.
+    """
+    run, _ = readers.choose_run(connection, str(day), run_id)
+    version, marker = readers.version_as_of(settings, connection, run, str(day), as_of)
+    told = Input(day, run.run_id, run.mode, version, "", marker.rows, marker.orders, marker.amount, "")
+    beware = f"is told as of {readable(version, settings.time)}, by what run {run.run_id} had counted until then"
+    return _with_history(settings, connection, told, beware)
+
+
+def _with_history(settings: Settings, connection: happybase.Connection, day: Input, beware: str | None) -> Inputs:
+    """The day with what is published of the days before it and closed."""
+    first = first_wanted(day.day)
+    closed: dict[dt.date, Input] = {}
+    for report, name, publication, verdict in runs.list_published(connection):
+        if report == runs.REPORT and str(first) <= name < str(day.day):
+            when = dt.date.fromisoformat(name)
+            marker = _marker(connection, when, publication)
+            if publication.watermark == settings.time.day_end(when) and marker is not None:
+                closed[when] = _input(when, publication, verdict, marker)
+    wanted = [first + n * DAY for n in range((day.day - first).days)]
     return Inputs(
-        day=closed.pop(day),
+        day=day,
         history=tuple(closed[when] for when in sorted(closed)),
         missing=tuple(when for when in wanted if when not in closed),
-        beware=reason,
+        beware=beware,
     )
 
 

@@ -3,7 +3,8 @@
 Reads the day's published version from HBase, bucket by bucket, and the published versions of the days before it from
 HDFS (Parquet); which they are is chosen once, at the start (flink_jobs/full_inputs.py). Writes, under one run id: HBase
 `full_report`, HDFS `full_report` and `full_report_inputs` (Parquet) and `full_report_pages` (CSV, HTML). When all of it
-is written and held against what was read, one flip of `published` lets readers see it.
+is written and held against what was read, one flip of `published` lets readers see it. As of a time of the day it is
+made from a version of the day so far; such a report is `provisional`, and never published.
 
 Batch only. Nothing in it depends on when or by which run it was made: a second run of the same inputs writes the same
 bytes. State: managed memory, off-heap.
@@ -20,6 +21,7 @@ import click
 from pyflink.table import StatementSet
 
 from flink_jobs import full_inputs, full_pages, full_store, job, lease, regions, runs, stores
+from flink_jobs.console import parse_time
 from flink_jobs.errors import UserError
 from flink_jobs.full_inputs import Inputs
 from flink_jobs.session import Session
@@ -67,10 +69,13 @@ def values(settings: Settings, inputs: Inputs, run_id: str) -> dict[str, str]:
     }
 
 
-def make(settings: Settings, inputs: Inputs, run_id: str | None, parallelism: int | None) -> runs.Run:
+def make(
+    settings: Settings, inputs: Inputs, run_id: str | None, parallelism: int | None, state: str = "finished"
+) -> runs.Run:
     """Run the job, hold what it wrote against what was read, and write the pages; publishes nothing.
 
-    Raises `UserError` if the stores do not hold what the inputs' markers promise.
+    `state`: what it is noted as in the end; only what is `finished` can be published. Raises `UserError` if the stores
+    do not hold what the inputs' markers promise.
     """
     day = str(inputs.day.day)
     files = SqlFiles(settings, "batch", {}, {})
@@ -103,7 +108,7 @@ def make(settings: Settings, inputs: Inputs, run_id: str | None, parallelism: in
         report = check(settings, inputs, run.run_id)
         names = regions.load(settings.regions_file())
         full_store.write_pages(settings, day, run.run_id, full_pages.pages(settings, inputs, report, names))
-        job.note(settings, run.run_id, "finished")
+        job.note(settings, run.run_id, state)
     return run
 
 
@@ -123,13 +128,37 @@ def check(settings: Settings, inputs: Inputs, run_id: str) -> stores.Table:
 @click.option("--conf", type=click.Path(dir_okay=False), help="Settings file; default conf/samewater.toml.")
 @click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Business day.")
 @click.option("--anyway", is_flag=True, help="Even of a day that is not closed, or was not found equal.")
+@click.option("--as-of", help="HH:MM, or YYYY-MM-DDTHH:MM: by the newest version not after it; publishes nothing.")
+@click.option("--of-run", help="With --as-of: of this run, not of the published one.")
 @click.option("--run-id", help="Keep the id of an earlier run of the same day and logic.")
 @click.option("--parallelism", type=click.IntRange(min=1), help="Default: that of the cluster's settings.")
-def main(conf: str | None, day: dt.datetime, anyway: bool, run_id: str | None, parallelism: int | None) -> None:
+def main(
+    conf: str | None,
+    day: dt.datetime,
+    anyway: bool,
+    as_of: str | None,
+    of_run: str | None,
+    run_id: str | None,
+    parallelism: int | None,
+) -> None:
     """Make and publish the full report of a day."""
     settings = Settings.load(conf)
+    if as_of is not None:
+        until = parse_time(as_of, str(day.date()), settings.time)
+        with stores.hbase(settings) as connection:
+            inputs = full_inputs.choose_as_of(settings, connection, day.date(), until, of_run)
+        _say(inputs)
+        make(settings, inputs, run_id, parallelism, "provisional")
+        return
     with lease.held(settings, f"{runs.FULL_REPORT}|{day.date()}") as held:
         _make_and_publish(settings, day.date(), anyway, run_id, parallelism, held)
+
+
+def _say(inputs: Inputs) -> None:
+    if inputs.beware is not None:
+        click.echo(f"note: {inputs.day.day} {inputs.beware}")
+    if inputs.missing:
+        click.echo(f"note: not published, so not in the sums: {full_pages.day_list(inputs.missing)}")
 
 
 def _make_and_publish(
@@ -138,10 +167,7 @@ def _make_and_publish(
     with stores.hbase(settings) as connection:
         before = runs.published(connection, runs.FULL_REPORT, str(day))
         inputs = full_inputs.choose(settings, connection, day, anyway)
-    if inputs.beware is not None:
-        click.echo(f"note: {day} {inputs.beware}")
-    if inputs.missing:
-        click.echo(f"note: not published, so not in the sums: {full_pages.day_list(inputs.missing)}")
+    _say(inputs)
     run = make(settings, inputs, run_id, parallelism)
     if held.lost:
         raise UserError(

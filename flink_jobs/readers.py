@@ -130,6 +130,18 @@ def choose_run(connection: happybase.Connection, day: str, run_id: str | None) -
     return run_table.get(connection, publication.run_id), True
 
 
+def version_as_of(
+    settings: Settings, connection: happybase.Connection, run: run_table.Run, day: str, as_of: int | None
+) -> tuple[int, run_table.Marker]:
+    """The newest marked version of a run's day not after `as_of` (epoch ms). Raises `UserError` if there is none."""
+    markers = run_table.markers(connection, day, run.run_id, run.family)
+    version = marked_version(markers, as_of)
+    if version is None:
+        had = f"its versions begin at {readable(min(markers), settings.time)}" if markers else "it has none"
+        raise UserError(f"run {run.run_id} has no version of {day} that early: {had}; see `samewater versions`")
+    return version, markers[version]
+
+
 def read_report(
     settings: Settings, day: str, run_id: str | None = None, as_of: int | None = None, from_hdfs: bool = False
 ) -> Snapshot:
@@ -139,18 +151,14 @@ def read_report(
     """
     with stores.hbase(settings) as connection:
         run, is_published = choose_run(connection, day, run_id)
-        markers = run_table.markers(connection, day, run.run_id, run.family)
-        version = marked_version(markers, as_of)
-        if version is None:
-            had = f"its versions begin at {readable(min(markers), settings.time)}" if markers else "it has none"
-            raise UserError(f"run {run.run_id} has no version of {day} that early: {had}; see `samewater versions`")
+        version, marker = version_as_of(settings, connection, run, day, as_of)
         if from_hdfs:
             with stores.hdfs(settings) as files:
                 by_version, _ = stores.read_sales_files(files, settings, day, run.run_id)
             table = by_version.get(version, {})
         else:
             table = stores.read_sales(connection, settings.report.buckets, day, run.run_id, run.family, version)
-    differs = against_marker(table, markers[version])
+    differs = against_marker(table, marker)
     if differs is not None:
         raise UserError(
             f"{'HDFS' if from_hdfs else 'HBase'} does not hold version {readable(version, settings.time)} of run "

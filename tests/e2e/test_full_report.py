@@ -68,11 +68,14 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
 Sums = dict[tuple[str, str], tuple[int, int, set[str]]]
 
 
-def by_day(ledger: Path, offset_ms: int) -> dict[dt.date, Sums]:
-    """Day -> (province, city) of every level -> orders, cents, users, by the generator's ledger."""
+def by_day(ledger: Path, offset_ms: int, until: int | None = None) -> dict[dt.date, Sums]:
+    """Day -> (province, city) of every level -> orders, cents, users, by the generator's ledger.
+
+    `until`: only what was ordered before it (epoch ms).
+    """
     found: dict[dt.date, Sums] = defaultdict(dict)
     for row in parquet.read_table(ledger).to_pylist():
-        if row["verdict"] != "accepted":
+        if row["verdict"] != "accepted" or (until is not None and row["order_time"] >= until):
             continue
         day = dt.date(1970, 1, 1) + dt.timedelta(milliseconds=row["order_time"] + offset_ms)
         for place in (("ALL", "ALL"), (row["province"], "ALL"), (row["province"], row["city"])):
@@ -157,11 +160,34 @@ def test_every_figure_equals_the_ledger(story: Story, day: dt.date):
     assert found == wanted
     with stores.hdfs(settings) as files:
         assert full_store.read_files(files, settings, str(day), publication.run_id) == wanted
-    lines = list(csv.DictReader((story.out / str(day) / "full_report.csv").open(encoding="utf-8")))
-    assert {
+    assert of_pages(story.out / str(day)) == wanted
+
+
+def of_pages(folder: Path) -> stores.Table:
+    lines = csv.DictReader((folder / "full_report.csv").open(encoding="utf-8"))
+    return {
         f"{line['province']}|{line['city']}": {name: line[name] for name in full_store.FIGURES if line[name]}
         for line in lines
-    } == wanted
+    }
+
+
+def test_as_of_an_hour_it_is_the_day_so_far_and_is_not_published(story: Story):
+    settings = story.local.settings
+    shown = story.published(BEFORE)
+    said = story.full_report("--day", str(BEFORE), "--as-of", "15:30")
+    run_id = next(line for line in said.splitlines() if line.startswith("run ")).split()[1]
+    three = settings.time.day_start(BEFORE) + 15 * 3_600_000
+    wanted = expected(by_day(story.ledger, int(settings.time.offset.total_seconds()) * 1000, three), BEFORE)
+    whole = expected(by_day(story.ledger, int(settings.time.offset.total_seconds()) * 1000), BEFORE)
+    assert 0 < int(wanted["ALL|ALL"]["orders"]) < int(whole["ALL|ALL"]["orders"])
+    assert of_pages(story.out / f"{BEFORE}-as-of-1530") == wanted
+    assert f"as of {BEFORE} 15:00:00" in (story.out / f"{BEFORE}-as-of-1530" / "full_report.html").read_text("utf-8")
+    assert story.published(BEFORE) == shown
+    refused = story.local.samewater("publish", run_id, "--day", str(BEFORE), code=2)
+    assert "no finished full report" in refused
+    # What is published of DAY is a batch run's: it has the day's end alone.
+    assert "that early" in story.full_report("--as-of", "15:30", code=2)
+    assert "goes without" in story.full_report("--as-of", "15:30", "--anyway", code=2)
 
 
 def test_a_city_is_looked_up_by_its_key(story: Story):

@@ -108,6 +108,27 @@ def test_a_provisional_batch_run_is_not_closed(settings: Settings) -> None:
         full_inputs.choose(settings, hbase, DAY, anyway=False)
 
 
+def test_as_of_a_time_the_newest_version_until_then_is_told_and_the_days_before(settings: Settings) -> None:
+    hbase, run_id, hour = FakeHBase(), "daily_report-streaming-20260104T000000-000001", 3_600_000
+    publish(hbase, settings, DAY - dt.timedelta(1))
+    runs.register(hbase, runs.Run(run_id=run_id, job=runs.REPORT, mode="streaming", logic=""))
+    start = settings.time.day_start(DAY)
+    for hours in (13, 15, 17):
+        marker = {"rows": hours, "orders": hours, "amount": f"{hours}.00"}
+        column = stores.marker_column("s", start + hours * hour).encode()
+        hbase.table("versions").put(stores.marker_key(str(DAY), run_id).encode(), {column: json.dumps(marker).encode()})
+    for late, version in ((0, 15), (hour - 1, 15), (2 * hour, 17), (30 * hour, 17)):
+        found = full_inputs.choose_as_of(settings, hbase, DAY, start + 15 * hour + late, run_id)
+        told = (found.day.run_id, found.day.mode, found.day.version, found.day.amount)
+        assert told == (run_id, "streaming", start + version * hour, f"{version}.00")
+        assert found.beware is not None and f"as of {DAY} {version}:00:00" in found.beware
+        assert [one.day for one in found.history] == [DAY - dt.timedelta(1)]
+    with pytest.raises(UserError, match=f"no version of {DAY} that early: its versions begin at {DAY} 13:00:00"):
+        full_inputs.choose_as_of(settings, hbase, DAY, start + 13 * hour - 1, run_id)
+    with pytest.raises(UserError, match="nothing is published"):
+        full_inputs.choose_as_of(settings, hbase, DAY, start + 15 * hour)
+
+
 def an_input(day: dt.date, amount: str = "30.00", digest: str = "") -> Input:
     return Input(day, "run-1", "batch", 1, digest, 3, 3, amount, "equal")
 
