@@ -283,6 +283,24 @@ def read_archive(connection: happybase.Connection, topic: str) -> Archive:
     return archive
 
 
+def newest_segment(connection: happybase.Connection, topic: str) -> tuple[Mapping[int, int], Segment] | None:
+    """Partition -> edge, and the newest segment, without reading the others; None if nothing is archived.
+
+    Raises `UserError` if a cell is missing or broken.
+    """
+    value = connection.table("published").row(thing(topic).encode(), columns=[_EDGE]).get(_EDGE)
+    try:
+        edge = Edge() if value is None else Edge.model_validate_json(value)
+        if not edge.last:
+            return None
+        cell = connection.table("archive_segments").row(_segment_key(topic, edge.last), columns=[_SEGMENT])
+        if not cell:
+            raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {edge.last} any more")
+        return edge.next, Segment.model_validate_json(cell[_SEGMENT])
+    except ValidationError as bad:
+        raise UserError(f"the archive of topic {topic} cannot be read: {bad.errors()[0]['msg']}") from bad
+
+
 def claim(connection: happybase.Connection, archive: Archive) -> Archive:
     """Take the edge before the first file is written or removed, and return it as it stands then.
 

@@ -208,6 +208,10 @@ def _results(settings: Settings, look: Look) -> None:
         {"what": "since the last publication", "of": report, "value": _seconds(value)}
         for (report,), value in look.of("publication_age_seconds").items()
     ]
+    rows += [
+        {"what": "archive behind the log", "of": topic, "value": _seconds(value)}
+        for (topic,), value in look.of("archive_behind_seconds").items()
+    ]
     hour, share = look.of("verdict_records_last_hour"), look.of("verdict_share")
     rows += [
         {

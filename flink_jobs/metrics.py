@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from flink_jobs import flink_rest, runs, stores
+from flink_jobs import archive_edge, flink_rest, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
-from flink_jobs.order_log import topic_end_offsets, topic_max_ingest
+from flink_jobs.order_log import topic_end_offsets, topic_max_ingest, topic_start_offsets
 from flink_jobs.settings import Settings
 
 T = TypeVar("T")
@@ -53,6 +53,8 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "report_behind_seconds": (("run",), "How far the last marked version is behind what the log could give."),
     "publication_age_seconds": (("report",), "Since the report was last published."),
     "day_unpublished_seconds": (("day",), "How long the newest closed day is without a published report, by the log."),
+    "archive_behind_seconds": (("topic",), "How far what is archived is behind the log, once anything is archived."),
+    "archive_lost_records": (("topic", "partition"), "Offsets that retention took before they were archived."),
     "verdict_records": (("run", "day", "verdict"), "Records of the day, as the last marked version counts them."),
     "verdict_records_last_hour": (("run", "day", "verdict"), "Those that the version before did not count."),
     "verdict_share": (("run", "day", "verdict"), "Share of what does not count in all records but heartbeats."),
@@ -120,7 +122,7 @@ class Watch:
             except UserError as silent:
                 look.silent[server] = str(silent)
             look.add("server_up", (server,), float(server not in look.silent))
-        newest, ends = answers.get("kafka", ({}, {}))
+        newest, starts, ends = answers.get("kafka", ({}, {}, {}))
         _log(look, self._topic, newest, self._before)
         self._before = newest
         if "hbase" in answers:
@@ -134,10 +136,14 @@ class Watch:
                     except UserError as silent:
                         look.silent[cluster] = str(silent)
             self._results(look, facts, newest, "redis" in answers)
+            if facts.archived is not None:
+                edge, last = facts.archived
+                _archive(look, self._topic, edge, last, newest, starts)
         return look
 
-    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int]]:
-        return topic_max_ingest(self._settings, self._topic), topic_end_offsets(self._settings, self._topic)
+    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int]]:
+        of = (self._settings, self._topic)
+        return topic_max_ingest(*of), topic_start_offsets(*of), topic_end_offsets(*of)
 
     def _ask_hdfs(self) -> None:
         with stores.hdfs(self._settings) as files:
@@ -157,6 +163,7 @@ class Watch:
                     for report in {r for r, _, p, _ in published if p.at}
                 },
                 published_days={day for report, day, *_ in published if report == runs.REPORT},
+                archived=archive_edge.newest_segment(connection, topic),
             )
             for run in running:
                 # Readers do not wait for a replay that nobody is shown.
@@ -197,11 +204,14 @@ class Watch:
 
 @dataclass
 class _Facts:
-    """What HBase holds. `verdicts`: run -> day, verdict counts of its last version, and of the one before."""
+    """What HBase holds. `verdicts`: run -> day, verdict counts of its last version, and of the one before; `archived`:
+    partition -> edge, and the newest segment, None if nothing of the topic is archived.
+    """
 
     screen: str | None
     published_at: dict[str, dt.datetime]
     published_days: set[str]
+    archived: tuple[Mapping[int, int], archive_edge.Segment] | None = None
     last_versions: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, dict[str, int], dict[str, int]]] = field(default_factory=dict)
 
@@ -228,6 +238,22 @@ def _log(look: Look, topic: str, newest: Mapping[int, int | None], before: Mappi
         look.add("partition_behind_seconds", labels, 0.0 if moved else behind)
         if at is not None:
             look.add("partition_newest_ingest_timestamp_seconds", labels, at / 1000)
+
+
+def _archive(
+    look: Look,
+    topic: str,
+    edge: Mapping[int, int],
+    last: archive_edge.Segment,
+    newest: Mapping[int, int | None],
+    starts: Mapping[int, int],
+) -> None:
+    """How far the archive is, of a topic of which something is archived."""
+    known = [at for at in newest.values() if at is not None]
+    if known and last.newest:
+        look.add("archive_behind_seconds", (topic,), max(0, max(known) - max(last.newest.values())) / 1000)
+    for partition, start in sorted(starts.items()):
+        look.add("archive_lost_records", (topic, str(partition)), max(0, start - edge.get(partition, start)))
 
 
 def _job(

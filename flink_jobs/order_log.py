@@ -115,6 +115,11 @@ def topic_partitions(settings: Settings, topic: str) -> int:
         return _partitions(admin, settings, topic)
 
 
+def topic_start_offsets(settings: Settings, topic: str) -> dict[int, int]:
+    """Partition -> offset of the first record that it still holds. Raises as `topic_end_offsets`."""
+    return {partition: offset for partition, (offset, _) in _offsets(settings, topic, OffsetSpec.EARLIEST).items()}
+
+
 def topic_end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     """Partition -> offset of the next record to come. Raises `UserError` if the topic or broker is not there."""
     return {partition: offset for partition, (offset, _) in _offsets(settings, topic, OffsetSpec.LATEST).items()}

@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_hbase import FakeHBase
 
-from flink_jobs import metrics
+from flink_jobs import archive_edge, metrics
 from flink_jobs.alerts import firing, load_rules
+from flink_jobs.archive_edge import Archive, Segment
 from flink_jobs.errors import UserError
 from flink_jobs.health import _families
+from flink_jobs.log_reader import Span
 from flink_jobs.metrics import METRICS, Look, Sample
 
 MINUTE = 60_000
@@ -52,6 +55,23 @@ def test_a_quiet_shop_is_no_stalled_partition():
     assert fired(look_at({0: NOON, 1: NOON, 2: NOON}, {0: NOON - MINUTE, 1: NOON - MINUTE, 2: NOON - MINUTE})) == []
 
 
+def test_an_archive_is_as_far_behind_as_the_newest_record_and_has_lost_what_retention_took_first():
+    hbase, day = FakeHBase(), 86_400_000
+    assert archive_edge.newest_segment(hbase, "orders") is None
+    archive = Archive("orders")
+    for run_id, start, end, at in (("archive-1", 0, 7, NOON), ("archive-2", 7, 10, NOON + MINUTE)):
+        spans = {0: Span(start, end), 1: Span(start, end)}
+        archive = archive_edge.move_edge(hbase, archive, Segment(run_id=run_id, spans=spans, newest={0: at, 1: at - 1}))
+    found = archive_edge.newest_segment(hbase, "orders")
+    assert found is not None and (found[0], found[1].run_id) == ({0: 10, 1: 10}, "archive-2")
+    look = Look()
+    metrics._archive(look, "orders", *found, {0: NOON + 3 * day, 1: NOON, 2: None}, {0: 10, 1: 14, 2: 5})
+    assert look.of("archive_behind_seconds") == {("orders",): 3 * 86_400 - 60}
+    lost = {("orders", "0"): 0, ("orders", "1"): 4, ("orders", "2"): 0}
+    assert look.of("archive_lost_records") == lost
+    assert [name for name, _ in fired(look)] == ["ArchiveLostRecords", "ArchiveBehind"]
+
+
 @pytest.mark.parametrize(
     ("metric", "labels", "well", "ill", "alert"),
     [
@@ -61,6 +81,8 @@ def test_a_quiet_shop_is_no_stalled_partition():
         ("checkpoint_age_seconds", ("r", "daily_report"), 30, 121, "CheckpointTooOld"),
         ("day_unpublished_seconds", ("2025-11-11",), 0, 3601, "DayNotPublished"),
         ("verdict_share", ("r", "2025-11-11", "malformed"), 0.05, 0.051, "ManyBadRecords"),
+        ("archive_lost_records", ("orders", "0"), 0, 1, "ArchiveLostRecords"),
+        ("archive_behind_seconds", ("orders",), 172_800, 172_801, "ArchiveBehind"),
     ],
 )
 def test_a_rule_fires_past_its_threshold_and_not_before(metric, labels, well, ill, alert):
