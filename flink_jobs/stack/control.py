@@ -17,6 +17,7 @@ import xmlrpc.client
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ START_SECONDS = 180  # for one server, once what it needs is ready
 STOP_SECONDS = 60  # more than stopwaitsecs in conf/stack/program.conf, after which supervisord kills
 # supervisord gave up on these, or was told to stop them.
 DOWN_STATES = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
-# Stopped last: HBase writes to HDFS until its end.
-HDFS = ("namenode", "datanode")
+# Stopped last, one after the other: HBase closes its regions through ZooKeeper (where that is gone it waits for most of
+# a minute), and writes to HDFS until its end.
+LAST = (("zookeeper",), ("namenode", "datanode"))
 Say = Callable[[str], None]
 
 
@@ -232,8 +234,9 @@ def down(instance: Instance, say: Say, purge: bool = False) -> None:
         if pid is not None:
             control = _supervisor(instance)
             names = [info["name"] for info in control.getAllProcessInfo()]
-            _stop(instance, [name for name in names if name not in HDFS])
-            _stop(instance, HDFS)
+            first = [name for name in names if name not in chain(*LAST)]
+            for together in (first, *LAST):
+                _stop(instance, together)
             process = psutil.Process(pid)
             control.shutdown()
             psutil.wait_procs([process], timeout=STOP_SECONDS)
