@@ -1,8 +1,9 @@
 """Does the live screen notice a backfill, and how much faster than the day itself is it counted again?
 
 Latency as in `latency`, of the dashboard with the report beside it, once with the batch cluster idle and once while it
-counts a generated day again and again; round by round, so that both halves of a ratio see the same machine. A replay of
-that day by the streaming report is timed for itself.
+counts a generated day again and again; round by round, now one first and now the other, so that both halves of a ratio
+see the same machine. The p99 of one round is a few probes, so the probes of all rounds are taken together too. A replay
+of that day by the streaming report is timed for itself.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
     replayed = place.start(runs.REPORT, "--topic", PAST)
     place.seconds_to_the_days_end(replayed)
     place.cancel(replayed)
+    together: dict[str, list[float]] = {WITHOUT: [], WITH: []}
     for number in range(rounds):
         done: list[runs.Run] = []
-        for name, beside in ((WITHOUT, nullcontext()), (WITH, _backfills(place, done))):
+        for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
+            beside = _backfills(place, done) if name == WITH else nullcontext()
             say(f"round {number + 1}: latency at {RATE:,} orders/s, {name}")
             topic = f"isolation-{number}-{name.replace(' ', '-')}"
             place.create_topic(topic)
@@ -47,6 +50,7 @@ def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
             finally:
                 for run in live:
                     place.cancel(run)
+            together[name] += found.latencies
             for part in (50, 99):
                 figures.add(f"latency p{part}, {name}", float(np.percentile(found.latencies, part)), "ms")
             figures.add(f"probes never read, {name}", found.unread, "")
@@ -62,6 +66,9 @@ def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
         figures.add("replay of the report, of a day", caught_up.log_ms / 1000 / caught_up.seconds, "times real time")
     for part in (50, 99):
         figures.compare(f"latency p{part}, {WITH}", f"latency p{part}, {WITHOUT}")
+        for name, latencies in together.items():
+            figures.add(f"latency p{part} of all rounds, {name}", float(np.percentile(latencies, part)), "ms")
+        figures.compare(f"latency p{part} of all rounds, {WITH}", f"latency p{part} of all rounds, {WITHOUT}")
 
 
 def _replay(place: Place) -> replay.CaughtUp:
