@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from secrets import token_hex
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import happybase
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +34,9 @@ _SEGMENT = b"s:segment"
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+_R = TypeVar("_R", bound=_Row)
 
 
 class Held(NamedTuple):
@@ -266,17 +269,12 @@ def read_archive(connection: happybase.Connection, topic: str) -> Archive:
     prefix = _segment_key(topic, "")
     rows = connection.table("archive_segments").scan(row_prefix=prefix, columns=[b"s"])
     cells = {key[len(prefix) :].decode(): row[_SEGMENT] for key, row in rows}
-    try:
-        edge = Edge.model_validate_json(value)
-        chain: list[Segment] = []
-        name = edge.last
-        while name:
-            if name not in cells:
-                raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {name} any more")
-            chain.append(Segment.model_validate_json(cells[name]))
-            name = chain[-1].previous
-    except ValidationError as bad:
-        raise UserError(f"the archive of topic {topic} cannot be read: {bad.errors()[0]['msg']}") from bad
+    edge = _parsed(Edge, topic, value)
+    chain: list[Segment] = []
+    name = edge.last
+    while name:
+        chain.append(_parsed_segment(topic, name, cells.get(name)))
+        name = chain[-1].previous
     archive = Archive(topic, tuple(reversed(chain)), value)
     if archive.edge != dict(edge.next):
         raise UserError(f"the archive of topic {topic} is broken: its edge {edge.next} is not where its segments end")
@@ -289,14 +287,22 @@ def newest_segment(connection: happybase.Connection, topic: str) -> tuple[Mappin
     Raises `UserError` if a cell is missing or broken.
     """
     value = connection.table("published").row(thing(topic).encode(), columns=[_EDGE]).get(_EDGE)
+    edge = Edge() if value is None else _parsed(Edge, topic, value)
+    if not edge.last:
+        return None
+    cells = connection.table("archive_segments").row(_segment_key(topic, edge.last), columns=[_SEGMENT])
+    return edge.next, _parsed_segment(topic, edge.last, cells.get(_SEGMENT))
+
+
+def _parsed_segment(topic: str, run_id: str, value: bytes | None) -> Segment:
+    if value is None:
+        raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {run_id} any more")
+    return _parsed(Segment, topic, value)
+
+
+def _parsed(row: type[_R], topic: str, value: bytes) -> _R:
     try:
-        edge = Edge() if value is None else Edge.model_validate_json(value)
-        if not edge.last:
-            return None
-        cell = connection.table("archive_segments").row(_segment_key(topic, edge.last), columns=[_SEGMENT])
-        if not cell:
-            raise UserError(f"the archive of topic {topic} is broken: HBase has no segment {edge.last} any more")
-        return edge.next, Segment.model_validate_json(cell[_SEGMENT])
+        return row.model_validate_json(value)
     except ValidationError as bad:
         raise UserError(f"the archive of topic {topic} cannot be read: {bad.errors()[0]['msg']}") from bad
 
