@@ -55,7 +55,7 @@ def run_script(settings: Settings, cluster: str, text: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "script.sql"
         file.write_text(text, encoding="utf-8")
-        command = [str(stack.sql_client()), "-pyfs", str(package()), "-f", str(file)]
+        command = [*_client(settings, cluster), "-pyfs", str(package()), "-f", str(file)]
         done = subprocess.run(
             [*command, *_address(settings, cluster)],
             env=_environment(settings, cluster),
@@ -87,6 +87,10 @@ def answers(output: str) -> str:
 def _environment(settings: Settings, cluster: str) -> dict[str, str]:
     # The client reads a script in the encoding of the locale, and our files are UTF-8.
     return stack.flink_env(settings, cluster) | {"LC_ALL": "C.UTF-8"}
+
+
+def _client(settings: Settings, cluster: str) -> tuple[str, ...]:
+    return (*stack.behind_live_work(settings, cluster), str(stack.sql_client()))
 
 
 def _address(settings: Settings, cluster: str) -> list[str]:
@@ -183,5 +187,5 @@ def _open(settings: Settings, text: str) -> None:
     """Become the interactive client, with the tables of this script."""
     file = Path(tempfile.gettempdir()) / f"samewater-{os.getpid()}.sql"
     file.write_text(text, encoding="utf-8")
-    command = [str(stack.sql_client()), "-i", str(file), *_address(settings, "batch")]
+    command = [*_client(settings, "batch"), "-i", str(file), *_address(settings, "batch")]
     os.execve(command[0], command, _environment(settings, "batch"))

@@ -66,7 +66,7 @@ def _flink_run(
     options: Sequence[str],
     arguments: Sequence[str],
 ) -> str:
-    command = [str(stack.flink_bin()), "run", *options]
+    command = [*stack.behind_live_work(settings, cluster), str(stack.flink_bin()), "run", *options]
     if mode != "batch":
         command.append("-d")
     command += ["-m", getattr(settings.flink, cluster).rest, "-pym", module, "-pyfs", str(functions), "--"]

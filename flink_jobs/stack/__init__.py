@@ -6,10 +6,11 @@ stops it. `container` starts one server alone, in a container of its own.
 
 from flink_jobs.stack.cli import stack_commands
 from flink_jobs.stack.instance import Instance, create_instance, find_instance, open_instance, settings_file, to_toml
-from flink_jobs.stack.servers import flink_bin, flink_env, sql_client
+from flink_jobs.stack.servers import behind_live_work, flink_bin, flink_env, sql_client
 
 __all__ = [
     "Instance",
+    "behind_live_work",
     "create_instance",
     "find_instance",
     "flink_bin",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from flink_jobs.stack.instance import Instance
@@ -71,11 +72,14 @@ def describe(instance: Instance) -> str:
 
 
 def remove(instance: Instance) -> None:
-    """Remove the group; its processes must have ended."""
+    """Remove the group; its servers must have ended. A client that is still open goes on with the usual share."""
     group = folder(instance)
     if group is None or not group.exists():
         return
     try:
+        for pid in (group / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                (group.parent / "cgroup.procs").write_text(pid)
         group.rmdir()
     except OSError as refused:
         if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -134,6 +134,21 @@ def flink_env(settings: Settings, cluster: str) -> dict[str, str]:
     return dict(os.environ) | flink_variables(open_instance(settings), cluster)
 
 
+def behind_live_work(settings: Settings, cluster: str) -> tuple[str, ...]:
+    """What to put before a command that works for `cluster`, so that it gets the cluster's own CPU priority.
+
+    Planning a batch job takes as much CPU as a small one needs to run. Nothing for `realtime`, nor for a cluster of the
+    user's own, which runs elsewhere.
+    """
+    if cluster != "batch" or not settings.flink.batch.conf_dir:
+        return ()
+    return _low_priority(open_instance(settings))
+
+
+def _low_priority(instance: Instance) -> tuple[str, ...]:
+    return (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance) or "none"))
+
+
 def servers(instance: Instance) -> list[Server]:
     """All servers of an instance, each one after those it needs."""
     return [*data_servers(instance), *flink_servers(instance), screen_server(instance)]
@@ -268,7 +283,7 @@ def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
     needs: tuple[str, ...] = ()
     if cluster == "batch":
         needs = ("hbase-master",)  # not that it must, but starting takes all the CPU there is, and live work goes first
-        first = (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance) or "none"))
+        first = _low_priority(instance)
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"

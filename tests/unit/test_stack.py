@@ -14,7 +14,7 @@ import pytest
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
-from flink_jobs.stack import control, instance, processes, ready, servers
+from flink_jobs.stack import cgroup, control, instance, processes, ready, servers
 from flink_jobs.stack.instance import BLOCKS, Instance, block
 
 DEMO = Settings.load(ROOT / "conf" / "samewater.toml")
@@ -78,6 +78,33 @@ def test_servers_of_the_users_own_are_not_ours_to_start():
     with pytest.raises(UserError, match="of your own"):
         instance.open_instance(own)
     assert servers.flink_env(own, "realtime") == dict(os.environ)
+
+
+@pytest.mark.parametrize(("cluster", "nice"), [("batch", 10), ("realtime", 0)])
+def test_a_client_of_the_batch_cluster_runs_behind_live_work(cluster, nice):
+    command = [*servers.behind_live_work(DEMO, cluster), "nice"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(said.stdout) == os.nice(0) + nice
+
+
+def test_a_client_of_a_cluster_of_the_users_own_runs_as_it_is():
+    cluster = DEMO.flink.batch.model_copy(update={"conf_dir": ""})
+    own = DEMO.model_copy(update={"flink": DEMO.flink.model_copy(update={"batch": cluster})})
+    assert servers.behind_live_work(own, "batch") == ()
+
+
+def test_a_client_that_is_still_open_does_not_keep_the_cpu_group(tmp_path):
+    place = Instance(DEMO, tmp_path)
+    if cgroup.make(place) is not None:
+        pytest.skip("no CPU cgroup is permitted here")
+    group = cgroup.folder(place)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as client:
+        (group / "cgroup.procs").write_text(str(client.pid))
+        cgroup.remove(place)
+        assert not group.exists()
+        assert client.poll() is None
+        client.stdin.close()
+    assert client.returncode == 0
 
 
 def test_a_folder_that_the_servers_configuration_cannot_name_is_refused(monkeypatch):
