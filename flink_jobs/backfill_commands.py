@@ -85,13 +85,15 @@ class Plan:
         return found
 
 
-def make_plan(settings: Settings, topic: str, first: str, last: str, take_late: bool, left_out: Sequence[str]) -> Plan:
-    """Look at what there is; runs nothing. Raises `UserError` for days that the log does not hold, or a supply that is
-    left out but not there.
+def make_plan(
+    settings: Settings, topic: str, first: str, last: str, take_late: bool, left_out: Sequence[str], source: str
+) -> Plan:
+    """Look at what there is; runs nothing. `source`: one of `archive_reader.SOURCES`. Raises `UserError` for days that
+    it does not hold, or a supply that is left out but not there.
     """
     begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
     backfill_job.refuse_unseen(settings, topic, begin, end)
-    request = job.Request(runs.BACKFILL, "batch", topic, begin, end, onward=True)
+    request = job.Request(runs.BACKFILL, "batch", topic, begin, end, onward=True, source=source)
     reads = job.find_range(settings, request)
     days = between(first, last)
     supplies = read_supplies(settings, rules_of(settings))
@@ -149,11 +151,18 @@ def _cost(connection: happybase.Connection, records: int) -> tuple[float | None,
 
 
 def run_backfill(
-    settings: Settings, conf: str | None, topic: str, first: str, last: str, take_late: bool, left_out: Sequence[str]
+    settings: Settings,
+    conf: str | None,
+    topic: str,
+    first: str,
+    last: str,
+    take_late: bool,
+    left_out: Sequence[str],
+    source: str,
 ) -> str:
     """Count the days again into a version that nobody is shown; returns the run's id."""
     chosen = ["--late" if take_late else "--no-late", *(word for name in left_out for word in ("--without", name))]
-    days = ("--from", first, "--to", last)
+    days = ("--from", first, "--to", last, "--source", source)
     with working(f"counting {first} to {last} again in batch"):
         return submit(settings, conf, runs.BACKFILL, "batch", ("--topic", topic, *days, *chosen))
 
@@ -260,6 +269,7 @@ def come_since(settings: Settings, run: Run) -> tuple[int, int]:
 @click.option("--topic", help="Order log.  [default: that of the settings]")
 @click.option("--late/--no-late", "take_late", default=True, help="Whether late orders of the log are taken in.")
 @click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out; may be repeated.")
+@job.source_option
 @LEVEL
 @click.pass_context
 def backfill(
@@ -269,6 +279,7 @@ def backfill(
     topic: str | None,
     take_late: bool,
     left_out: tuple[str, ...],
+    source: str,
     level: str | None,
 ) -> None:
     """Count days again that have passed, with late and re-sent orders.
@@ -285,9 +296,9 @@ def backfill(
     settings: Settings = context.obj
     first, last = parse_days(first, last)
     log = topic or settings.kafka.topic
-    for line in make_plan(settings, log, first, last, take_late, left_out).lines():
+    for line in make_plan(settings, log, first, last, take_late, left_out, source).lines():
         click.echo(line)
-    run_id = run_backfill(settings, context.meta["samewater.conf"], log, first, last, take_late, left_out)
+    run_id = run_backfill(settings, context.meta["samewater.conf"], log, first, last, take_late, left_out, source)
     click.echo(f"run {run_id}")
     _show_difference(settings, run_id, level or "province", "table")
     with stores.hbase(settings) as connection:
@@ -302,6 +313,7 @@ def backfill(
 @click.option("--topic", help="Order log.  [default: that of the settings]")
 @click.option("--late/--no-late", "take_late", default=True, help="Whether late orders of the log are taken in.")
 @click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out; may be repeated.")
+@job.source_option
 @format_option("table", "json")
 @click.pass_obj
 def plan_command(
@@ -311,6 +323,7 @@ def plan_command(
     topic: str | None,
     take_late: bool,
     left_out: tuple[str, ...],
+    source: str,
     form: str,
 ) -> None:
     """Say what a backfill would read, replace and cost; runs nothing.
@@ -318,7 +331,7 @@ def plan_command(
     Example: samewater backfill plan --from 2025-11-11
     """
     first, last = parse_days(first, last)
-    made = make_plan(settings, topic or settings.kafka.topic, first, last, take_late, left_out)
+    made = make_plan(settings, topic or settings.kafka.topic, first, last, take_late, left_out, source)
     if form == "json":
         click.echo(json.dumps(made.__dict__, ensure_ascii=False, indent=2))
     else:

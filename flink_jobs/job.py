@@ -329,7 +329,7 @@ source_option = click.option(
     type=click.Choice(SOURCES),
     default=SOURCES[0],
     show_default=True,
-    help="In batch: the log, its archive with the log behind it, or that only if the log lacks a part.",
+    help="In batch: the log, its archive with the log behind it, or (auto) that only if the log lacks a part.",
 )
 
 

@@ -30,6 +30,7 @@ DAYS = ("--from", str(FIRST), "--to", str(SECOND), "--topic", TOPIC)
 HOUR = 3_600_000
 DIE = "import os; os._exit(9)"
 AT_WORK = ("            result.wait()\n", f"            {DIE}\n")
+ARCHIVE_METRICS = ("behind_seconds", "lost_records")
 COUNTED = ("            archive_edge.move_edge(connection, archive, segment)\n", f"            {DIE}\n")
 
 
@@ -79,6 +80,17 @@ def folders_of(local: Local, topic: str) -> list[str]:
     with stores.hdfs(local.settings) as files:
         found = files.ls(stores.archive_folder(local.settings, topic), detail=False)
     return sorted(name.rpartition("/")[2] for name in found)
+
+
+def health_of(local: Local, topic: str) -> dict[str, Any]:
+    """What `health` tells of the archive of a topic: seconds behind, partition -> lost records, alerts by name."""
+    found = json.loads(local.run("health", "--json", "--topic", topic, code=None).stdout)
+    of = {name: [m for m in found["metrics"] if m["metric"] == f"samewater_archive_{name}"] for name in ARCHIVE_METRICS}
+    return {
+        "behind": [m["value"] for m in of["behind_seconds"]],
+        "lost": {int(m["partition"]): m["value"] for m in of["lost_records"]},
+        "alerts": sorted(alert["name"] for alert in found["alerts"] if alert["name"].startswith("Archive")),
+    }
 
 
 def forget(local: Local, topic: str, before: Mapping[int, int]) -> None:
@@ -154,6 +166,14 @@ def test_the_archive_holds_every_record_byte_by_byte_in_the_folder_of_its_hour(s
     assert rows == {partition: (edge, ends[partition] - edge, 0) for partition, edge in archive.edge.items()}
 
 
+def test_health_tells_how_far_the_archive_is_behind(story: Story):
+    edge = archive_of(story.local, TOPIC).edge
+    archived = max(one.ingest_time for partition in edge for one in story.sent(partition)[: edge[partition]])
+    behind = (max(record.ingest_time for record in story.records) - archived) / 1000
+    assert 0 < behind < 86_400
+    assert health_of(story.local, TOPIC) == {"behind": [behind], "lost": dict.fromkeys(edge, 0), "alerts": []}
+
+
 # From here on the log has lost its first day.
 
 
@@ -217,6 +237,7 @@ def test_a_backfill_of_a_lost_day_reads_the_archive_too(story: Story):
     days = ("--from", str(FIRST), "--topic", TOPIC)
     plan = json.loads(local.run("backfill", "plan", *days, "--json").stdout)
     assert plan["source"] == "archive" and plan["records"] == len(story.records)
+    assert "deleted by retention" in local.samewater("backfill", *days, "--source", "log", code=2)
     said = local.samewater("backfill", *days)
     run_id = next(line for line in said.splitlines() if line.startswith("run ")).split()[1]
     assert run_of(local, run_id).source == "archive"
@@ -247,7 +268,10 @@ def test_of_two_archivers_at_once_one_does_the_work_and_a_gap_is_accepted_by_wor
     refused = local.samewater("archive", "--topic", GAPPY, code=2)
     assert "partition 0: retention removed offsets 60 to 99" in refused and len(refused.strip().splitlines()) == 1
     assert "removed 40 offsets" in local.samewater("archive", "--topic", GAPPY, "--status")
+    found = health_of(local, GAPPY)
+    assert found["lost"] == {0: 40, 1: 0} and found["alerts"] == ["ArchiveLostRecords"]
     local.samewater("archive", "--topic", GAPPY, "--accept-gap")
+    assert health_of(local, GAPPY) == {"behind": [0], "lost": {0: 0, 1: 0}, "alerts": []}
     assert archive_of(local, GAPPY).gaps() == {0: [Span(60, 100)]}
     assert "gap: partition 0 offsets 60 to 99" in local.samewater("archive", "--topic", GAPPY, "--status")
     forget(local, GAPPY, {0: 1_500, 1: 1_500})
