@@ -1,18 +1,17 @@
 """Does the live screen notice a backfill, and how much faster than the day itself is it counted again?
 
-Latency as in `latency`, of the dashboard with the report beside it, once with the batch cluster idle and once while it
-counts a generated day again and again; round by round, now one first and now the other, so that both halves of a ratio
-see the same machine. The p99 of one round is a few probes, so the probes of all rounds are taken together too. A replay
-of that day by the streaming report is timed for itself.
+Orders flow to dashboard and report as in `latency`, without a break, while times with a backfill of a generated day and
+times without one follow each other: both halves of a ratio see the same JVMs, and the same machine a minute later. A
+backfill is its whole command, from the planning on; the time without one lasts as long as it did. A replay of that day
+by the streaming report is timed for itself.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,52 +22,102 @@ from tests.bench.place import DAY, Place, Say
 
 TITLE = "Isolation: the live screen beside a backfill"
 RATE, ORDERS = 2_000, 400_000
-PAST = "isolation-past"
+PAST, LIVE = "isolation-past", "isolation-live"
 WITHOUT, WITH = "no backfill", "a backfill running"
 DAY_S = 86_400
+REPLAYS = 3  # at most
+
+
+class Time(NamedTuple):
+    """A time in which a backfill ran, and the one without, as long, that followed it (epoch s)."""
+
+    begin: float
+    middle: float
+    end: float
+    run: runs.Run
 
 
 def measure(place: Place, figures: Figures, rounds: int, say: Say) -> None:
-    """Each round without and with a backfill, in turn."""
+    """A backfill and a time without one, for each round; then the replays."""
     figures.section(TITLE)
     records = place.load(PAST, ORDERS)
     replayed = place.start(runs.REPORT, "--topic", PAST)
     place.seconds_to_the_days_end(replayed)
     place.cancel(replayed)
+    probes, unread, times = _beside(place, rounds, say)
     together: dict[str, list[float]] = {WITHOUT: [], WITH: []}
-    for number in range(rounds):
-        done: list[runs.Run] = []
-        for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
-            beside = _backfills(place, done) if name == WITH else nullcontext()
-            say(f"round {number + 1}: latency at {RATE:,} orders/s, {name}")
-            topic = f"isolation-{number}-{name.replace(' ', '-')}"
-            place.create_topic(topic)
-            live = [place.start(job, "--topic", topic) for job in ("realtime_dashboard", "daily_report")]
-            try:
-                with beside:
-                    found = flow(place, topic, RATE, redis_reader(place, live[0].run_id))
-            finally:
-                for run in live:
-                    place.cancel(run)
-            together[name] += found.latencies
+    for one in times:
+        for name, begin, end in ((WITH, one.begin, one.middle), (WITHOUT, one.middle, one.end)):
+            latencies = [took for at, took in probes if begin <= at < end]
+            together[name] += latencies
             for part in (50, 99):
-                figures.add(f"latency p{part}, {name}", float(np.percentile(found.latencies, part)), "ms")
-            figures.add(f"probes never read, {name}", found.unread, "")
-        if not done:
-            raise SystemExit("no backfill came to its end beside the live jobs, so nothing was measured")
-        for run in done:
-            seconds = float(place.rest("batch", f"jobs/{run.flink_job_id}")["duration"]) / 1000
-            figures.add("backfill beside the live jobs", records / seconds / 1000, "thousand records/s")
-            figures.add("backfill beside the live jobs, of a day", DAY_S / seconds, "times real time")
-        say(f"round {number + 1}: replay of {records:,} records")
-        caught_up = _replay(place)
-        figures.add("replay of the report", records / caught_up.seconds / 1000, "thousand records/s")
-        figures.add("replay of the report, of a day", caught_up.log_ms / 1000 / caught_up.seconds, "times real time")
+                figures.add(f"latency p{part}, {name}", float(np.percentile(latencies, part)), "ms")
+        seconds = float(place.rest("batch", f"jobs/{one.run.flink_job_id}")["duration"]) / 1000
+        figures.add("backfill beside the live jobs", records / seconds / 1000, "thousand records/s")
+        figures.add("backfill beside the live jobs, of a day", DAY_S / seconds, "times real time")
+    figures.add("probes never read", unread, "")
     for part in (50, 99):
         figures.compare(f"latency p{part}, {WITH}", f"latency p{part}, {WITHOUT}")
         for name, latencies in together.items():
             figures.add(f"latency p{part} of all rounds, {name}", float(np.percentile(latencies, part)), "ms")
         figures.compare(f"latency p{part} of all rounds, {WITH}", f"latency p{part} of all rounds, {WITHOUT}")
+    for name, latencies in together.items():
+        figures.add(f"probes, {name}", len(latencies), "")
+    for number in range(min(rounds, REPLAYS)):
+        say(f"round {number + 1}: replay of {records:,} records")
+        caught_up = _replay(place)
+        figures.add("replay of the report", records / caught_up.seconds / 1000, "thousand records/s")
+        figures.add("replay of the report, of a day", caught_up.log_ms / 1000 / caught_up.seconds, "times real time")
+
+
+def _beside(place: Place, rounds: int, say: Say) -> tuple[list[tuple[float, float]], int, list[Time]]:
+    """Live orders, and backfills beside them: the probes as of `Flow`, those never read, and what ran when."""
+    place.create_topic(LIVE)
+    live = [place.start(job, "--topic", LIVE) for job in (runs.DASHBOARD, runs.REPORT)]
+    warm, over = threading.Event(), threading.Event()
+
+    def goes_on(seconds: float) -> bool:
+        if seconds >= 0:
+            warm.set()
+        return not over.is_set()
+
+    def backfills() -> list[Time]:
+        try:
+            warm.wait()
+            say("a backfill that is not measured: by its end the JVMs have compiled what is to be measured")
+            _submit(place)
+            return [_round(place, number, say) for number in range(rounds)]
+        finally:
+            over.set()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            worker = pool.submit(backfills)
+            try:
+                found = flow(place, LIVE, RATE, redis_reader(place, live[0].run_id), goes_on)
+            finally:
+                warm.set()
+            return found.probes, found.unread, worker.result()
+    finally:
+        for run in live:
+            place.cancel(run)
+
+
+def _round(place: Place, number: int, say: Say) -> Time:
+    say(f"round {number + 1}: {WITH}")
+    begin = time.time()
+    run = _submit(place)
+    middle = time.time()
+    say(f"round {number + 1}: {WITHOUT}")
+    time.sleep(middle - begin)  # not for something to happen: this is the time that is measured
+    return Time(begin, middle, time.time(), run)
+
+
+def _submit(place: Place) -> runs.Run:
+    days = ("--topic", PAST, "--from", str(DAY), "--to", str(DAY))
+    run_id = submit.submit(place.settings, place.conf, runs.BACKFILL, "batch", days)
+    with stores.hbase(place.settings) as connection:
+        return runs.get(connection, run_id)
 
 
 def _replay(place: Place) -> replay.CaughtUp:
@@ -81,24 +130,3 @@ def _replay(place: Place) -> replay.CaughtUp:
         with stores.hbase(place.settings) as connection:
             run = runs.get(connection, run_id)
         flink_rest.cancel(place.settings, run.cluster, run.flink_job_id)
-
-
-@contextmanager
-def _backfills(place: Place, done: list[runs.Run]) -> Iterator[None]:
-    """Backfills of the day one after the other while the block runs; those that came to their end go into `done`."""
-    enough = threading.Event()
-
-    def work() -> None:
-        while not enough.is_set():
-            days = ("--topic", PAST, "--from", str(DAY), "--to", str(DAY))
-            run_id = submit.submit(place.settings, place.conf, runs.BACKFILL, "batch", days)
-            with stores.hbase(place.settings) as connection:
-                done.append(runs.get(connection, run_id))
-
-    with ThreadPoolExecutor(1) as pool:
-        worker = pool.submit(work)
-        try:
-            yield
-        finally:
-            enough.set()
-        worker.result()

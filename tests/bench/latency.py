@@ -44,11 +44,18 @@ Arrived = Callable[[Waiting], list[tuple[Probe, float]]]
 
 
 class Flow(NamedTuple):
-    """`latencies`: ms; `unread`: probes that could not be read a minute after the end; `sent`: orders/s."""
+    """`probes`: of each after the warm-up, when it was appended (epoch s) and how long it took (ms); `unread`: how many
+    could not be read a minute after the end; `sent`: orders/s.
+    """
 
-    latencies: list[float]
+    probes: list[tuple[float, float]]
     unread: int
     sent: float
+
+    @property
+    def latencies(self) -> list[float]:
+        """In ms."""
+        return [took for _, took in self.probes]
 
 
 def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int, say: Say) -> None:
@@ -86,8 +93,16 @@ def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
             place.cancel(run)
 
 
-def flow(place: Place, topic: str, rate: int, arrived: Arrived) -> Flow:
-    """Let orders flow at this rate, with probes among them, and see when they arrive."""
+def for_a_while(seconds: float) -> bool:
+    """Whether a flow goes on: until `MEASURED_S` after its warm-up."""
+    return seconds < MEASURED_S
+
+
+def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callable[[float], bool] = for_a_while) -> Flow:
+    """Let orders flow at this rate, with probes among them, and see when they arrive.
+
+    `goes_on` is asked again and again, with the seconds since the end of the warm-up (negative before).
+    """
     settings = place.settings
     known = regions.load(settings.regions_file())
     places = [(province, cities[0]) for province, cities in sorted(known.provinces.items())]
@@ -95,7 +110,7 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived) -> Flow:
     waiting: Waiting = {}
     appended: Waiting = {}
     counts: dict[tuple[str, ...], int] = {}
-    latencies: list[float] = []
+    took: list[tuple[float, float]] = []
     number = sent = 0
     begin = time.time()
     counted_from = begin + WARM_UP_S
@@ -104,10 +119,10 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived) -> Flow:
     def look() -> None:
         for probe, at in arrived(waiting):
             if appended[probe] >= counted_from:
-                latencies.append((at - appended[probe]) * 1000)
+                took.append((appended[probe], (at - appended[probe]) * 1000))
 
     with Producer(settings, topic) as producer:
-        while (now := time.time()) < begin + WARM_UP_S + MEASURED_S:
+        while goes_on((now := time.time()) - counted_from):
             wall = int(now * 1000)
             if now >= next_beat:
                 for partition in range(settings.kafka.partitions):
@@ -134,12 +149,13 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived) -> Flow:
                 sent += 1
             producer.poll(POLL_S)
             look()
-    deadline = time.time() + LOST_S
+    ended = time.time()
+    deadline = ended + LOST_S
     while waiting and time.time() < deadline:
         look()
     # A probe that has not come by then is told with what it has waited so far: too slow is no reason to leave it out.
-    late = [(time.time() - at) * 1000 for at in waiting.values() if at >= counted_from]
-    return Flow(latencies + late, len(waiting), sent / (WARM_UP_S + MEASURED_S))
+    late = [(at, (time.time() - at) * 1000) for at in waiting.values() if at >= counted_from]
+    return Flow(took + late, len(waiting), sent / (ended - begin))
 
 
 def redis_reader(place: Place, run_id: str) -> Arrived:
