@@ -115,7 +115,7 @@ def local(servers: Local) -> Iterator[Local]:
 
 def changed_code(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:
     """Copy the code into a folder, with texts replaced: file -> (old, new) pairs, each of which must occur."""
-    for part in ("flink_jobs", "udfs", "sql", "conf"):
+    for part in ("flink_jobs", "udfs", "sql", "conf", "tools"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name, pairs in changes.items():
         file = folder / name
