@@ -84,7 +84,7 @@ def test_servers_of_the_users_own_are_not_ours_to_start():
 def test_a_client_of_the_batch_cluster_runs_behind_live_work(cluster, nice):
     command = [*servers.behind_live_work(DEMO, cluster), "nice"]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(said.stdout) == os.nice(0) + nice
+    assert int(said.stdout) == min(os.nice(0) + nice, 19)
 
 
 def test_a_client_of_a_cluster_of_the_users_own_runs_as_it_is():
