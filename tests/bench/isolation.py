@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flink_jobs import flink_rest, replay, runs, stores, submit
+from flink_jobs import flink_rest, replay, runs, submit
 from tests.bench.figures import Figures
 from tests.bench.latency import flow, redis_reader
 from tests.bench.place import DAY, Place, Say
@@ -88,7 +88,7 @@ def _beside(place: Place, rounds: int, say: Say) -> tuple[list[tuple[float, floa
             warm.wait()
             say("a backfill that is not measured: by its end the JVMs have compiled what is to be measured")
             _submit(place)
-            return [_round(place, number, say) for number in range(rounds)]
+            return [_round(place, number, over, say) for number in range(rounds) if not over.is_set()]
         finally:
             over.set()
 
@@ -97,7 +97,8 @@ def _beside(place: Place, rounds: int, say: Say) -> tuple[list[tuple[float, floa
             worker = pool.submit(backfills)
             try:
                 found = flow(place, LIVE, RATE, redis_reader(place, live[0].run_id), goes_on)
-            finally:
+            finally:  # a flow that failed, or was ended, ends the backfills too
+                over.set()
                 warm.set()
             return found.probes, found.unread, worker.result()
     finally:
@@ -105,13 +106,13 @@ def _beside(place: Place, rounds: int, say: Say) -> tuple[list[tuple[float, floa
             place.cancel(run)
 
 
-def _round(place: Place, number: int, say: Say) -> Time:
+def _round(place: Place, number: int, over: threading.Event, say: Say) -> Time:
     say(f"round {number + 1}: {WITH}")
     begin = time.time()
     job_s = _submit(place)
     middle = time.time()
     say(f"round {number + 1}: {WITHOUT}")
-    time.sleep(middle - begin)  # not for something to happen: this is the time that is measured
+    over.wait(middle - begin)
     return Time(begin, middle, time.time(), job_s)
 
 
@@ -119,9 +120,7 @@ def _submit(place: Place) -> float:
     """Run a backfill to its end; how long its Flink job took (s), asked at once, for Flink forgets it in time."""
     days = ("--topic", PAST, "--from", str(DAY), "--to", str(DAY))
     run_id = submit.submit(place.settings, place.conf, runs.BACKFILL, "batch", days)
-    with stores.hbase(place.settings) as connection:
-        run = runs.get(connection, run_id)
-    return float(place.rest("batch", f"jobs/{run.flink_job_id}")["duration"]) / 1000
+    return float(place.rest("batch", f"jobs/{place.run(run_id).flink_job_id}")["duration"]) / 1000
 
 
 def _replay(place: Place) -> replay.CaughtUp:
@@ -131,6 +130,5 @@ def _replay(place: Place) -> replay.CaughtUp:
     try:
         return replay.await_caught_up(place.settings, run_id, began)
     finally:
-        with stores.hbase(place.settings) as connection:
-            run = runs.get(connection, run_id)
+        run = place.run(run_id)
         flink_rest.cancel(place.settings, run.cluster, run.flink_job_id)

@@ -57,14 +57,15 @@ class Place:
 
     def start(self, job: str, *arguments: str) -> runs.Run:
         """Submit a streaming job; every task of it runs by then."""
-        return self._run(submit.submit(self.settings, self.conf, job, "streaming", arguments))
+        return self.run(submit.submit(self.settings, self.conf, job, "streaming", arguments))
 
     def batch(self, job: str, *arguments: str) -> runs.Run:
         """Run a job in batch to its end."""
         days = ("--from", str(DAY), "--to", str(DAY))
-        return self._run(submit.submit(self.settings, self.conf, job, "batch", ("--mode", "batch", *days, *arguments)))
+        return self.run(submit.submit(self.settings, self.conf, job, "batch", ("--mode", "batch", *days, *arguments)))
 
-    def _run(self, run_id: str) -> runs.Run:
+    def run(self, run_id: str) -> runs.Run:
+        """What is noted of a run."""
         with stores.hbase(self.settings) as connection:
             return runs.get(connection, run_id)
 

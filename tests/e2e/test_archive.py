@@ -30,8 +30,8 @@ DAYS = ("--from", str(FIRST), "--to", str(SECOND), "--topic", TOPIC)
 HOUR = 3_600_000
 DIE = "import os; os._exit(9)"
 AT_WORK = ("            result.wait()\n", f"            {DIE}\n")
-ARCHIVE_METRICS = ("behind_seconds", "lost_records")
 COUNTED = ("            archive_edge.move_edge(connection, archive, segment)\n", f"            {DIE}\n")
+ARCHIVE_METRICS = ("behind_seconds", "lost_records")
 
 
 @dataclass(frozen=True)
