@@ -268,8 +268,8 @@ BROKEN_IN_BATCH = {
         "sql/views/copies_by_key.sql": [
             ("window_time, order_id, order_time))", "window_time, order_id))"),
             (
-                "key_time, order_id, order_time, MIN(copy)",
-                "key_time, order_id, MIN(order_time) AS order_time, MIN(copy)",
+                "AS key_time, order_id, order_time, LISTAGG",
+                "AS key_time, order_id, MIN(order_time) AS order_time, LISTAGG",
             ),
         ],
     },
