@@ -41,6 +41,9 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
         # instead of 169 (p99); but a backlog of many million orders wants it, or more heap (README.md, limits).
         # Window operators do not look at this time (their timers end their state): it is that of first_copies alone.
         "table.exec.state.ttl": f"{2 * (time.lateness_ms + time.future_ms + time.clock_skew_ms)} ms",
+        # A first phase keeps what came since the last checkpoint and gives it out before the next, all at once: the
+        # source, in whose chain it stands, then waited for a second, and so did every order behind it.
+        "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         "execution.buffer-timeout.interval": "5 ms",
         "python.fn-execution.bundle.time": "20",
     }
