@@ -19,7 +19,7 @@ import json
 import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,9 +34,9 @@ from pyarrow import parquet
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs import oracle, runs, stores
+from flink_jobs import flink_rest, oracle, runs, stores
 from flink_jobs.archive_reader import newest_ingest
 from flink_jobs.checks import (
     ABSENT,
@@ -66,6 +66,7 @@ from flink_jobs.console import format_option, parse_days, people, readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
 from flink_jobs.progress import progress_bar
+from flink_jobs.recovery import files_due_s
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, digest, yuan
 from flink_jobs.truth import Backfilled, read_backfilled, read_truth, rules_of
@@ -160,6 +161,34 @@ def read_run(
         rejected=rejected,
         rejected_doubled=rejected_doubled,
     )
+
+
+def await_files(
+    settings: Settings, connection: happybase.Connection, files: fsspec.AbstractFileSystem, run: runs.Run, day: str
+) -> None:
+    """Wait until HDFS has the last version of a day that a streaming run at work has marked: a checkpoint commits it.
+
+    Returns without it when the job has ended or takes too long: the checks then name what is missing.
+    """
+    final = settings.time.day_end(dt.date.fromisoformat(day))
+    marker = runs.markers(connection, day, run.run_id, run.family).get(final)
+    if marker is None or not marker.rows:
+        return
+
+    def is_due() -> bool:
+        return final not in stores.read_sales_files(files, settings, day, run.run_id)[0] and _is_at_work(settings, run)
+
+    with suppress(RetryError):
+        Retrying(
+            retry=retry_if_result(lambda due: due), stop=stop_after_delay(files_due_s(settings)), wait=wait_fixed(1)
+        )(is_due)
+
+
+def _is_at_work(settings: Settings, run: runs.Run) -> bool:
+    try:
+        return flink_rest.living_job(settings, run.cluster, run.run_id) is not None
+    except UserError:  # a cluster that is down files nothing
+        return False
 
 
 def choose_run(
@@ -367,6 +396,8 @@ class _Reader:
             if run is None:
                 found.append(Check(day, f"{mode}: report", "log", f"no {mode} run has the whole day", MISSING))
                 continue
+            if mode == "streaming":
+                await_files(self.settings, self.connection, self.files, run, day)
             stored[mode] = read_run(self.settings, self.connection, self.files, run, day)
             self.versions[day][run.run_id] = Version(stored[mode].final, digest(stored[mode].day_sales))
             verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))

@@ -28,6 +28,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.submit import resubmit
 
 _PROOF = "_metadata"  # Flink writes it last
+_CHECKPOINTS = 6  # some may be late
 
 
 class State(NamedTuple):
@@ -42,6 +43,11 @@ class Stopped(NamedTuple):
 
     savepoint: str
     removed: int
+
+
+def files_due_s(settings: Settings) -> float:
+    """How long (s) after the marker of a streaming run its files may take: the next checkpoint commits them."""
+    return _CHECKPOINTS * settings.flink.checkpoint_interval_ms / 1000
 
 
 def stop_run(settings: Settings, run_id: str) -> Stopped:

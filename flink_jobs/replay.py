@@ -28,7 +28,7 @@ from flink_jobs.log_reader import Span, open_log, reached
 from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar, working
 from flink_jobs.readers import read_report
-from flink_jobs.recovery import newest_state, resume_run, stop_run
+from flink_jobs.recovery import files_due_s, newest_state, resume_run, stop_run
 from flink_jobs.runs import Run
 from flink_jobs.settings import Settings, Time
 from flink_jobs.submit import submit
@@ -39,7 +39,6 @@ STEP_MS = {runs.REPORT: 3_600_000, runs.DASHBOARD: 60_000}
 MINUTE_MS = 60_000
 LOOK_S = 1.0
 STALL_S = 900.0  # a step of a large log takes minutes; a run that moves no more is told
-FILED_S = 60.0  # files are finished by the checkpoint after the marker
 
 Say = Callable[[str], None]
 """Takes one sentence on what was done."""
@@ -292,14 +291,15 @@ def refuse_unless_whole(settings: Settings, run: Run, day: str) -> None:
             versions, doubled = stores.read_sales_files(files, settings, day, run.run_id)
         return not doubled and versions.get(version, {}) == rows
 
+    patience_s = files_due_s(settings)
     waiting = Retrying(
-        retry=retry_if_result(lambda filed: not filed), stop=stop_after_delay(FILED_S), wait=wait_fixed(LOOK_S)
+        retry=retry_if_result(lambda filed: not filed), stop=stop_after_delay(patience_s), wait=wait_fixed(LOOK_S)
     )
     try:
         waiting(is_filed)
     except RetryError as missing:
         raise UserError(
-            f"HDFS does not hold {day} of run {run.run_id} as HBase does, {FILED_S:.0f} s after it was marked; see "
+            f"HDFS does not hold {day} of run {run.run_id} as HBase does, {patience_s:.0f} s after it was marked; see "
             "whether its checkpoints are complete (samewater health), then publish again"
         ) from missing
 

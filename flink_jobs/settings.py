@@ -369,7 +369,7 @@ class Flink(_Section):
     )
     # `health` and the alerts call a job ill that has had no checkpoint for 120 s.
     checkpoint_interval_ms: Ms = Field(
-        10_000,
+        30_000,
         ge=1_000,
         le=60_000,
         description="How often a new streaming run saves its state; Parquet files are finished as often.",

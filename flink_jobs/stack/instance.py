@@ -179,10 +179,12 @@ def find_instance(name: str) -> Instance:
     return open_instance(Settings.load(file))
 
 
-def create_instance(name: str, taskmanager_mb: int | None = None) -> Instance:
+def create_instance(
+    name: str, taskmanager_mb: int | None = None, checkpoint_interval_ms: int | None = None
+) -> Instance:
     """The instance of this name; a new one gets free ports and a settings file that remembers them.
 
-    `taskmanager_mb`: memory of a new one's live TaskManager, if not that of the settings."""
+    `taskmanager_mb`, `checkpoint_interval_ms`: of a new one's live cluster, if not those of the demo's settings."""
     if not settings_file(name).exists():
         if not re.fullmatch(r"[a-z0-9-]{1,32}", name):
             raise UserError(f"{name!r} is no instance name; use up to 32 lower-case letters, digits and hyphens")
@@ -190,7 +192,7 @@ def create_instance(name: str, taskmanager_mb: int | None = None) -> Instance:
         with open(home() / "ports.lock", "w") as lock:  # two new instances at once must not choose the same block
             fcntl.flock(lock, fcntl.LOCK_EX)
             base = free_block(remembered_ports())
-            _write_settings(name, base, taskmanager_mb)
+            _write_settings(name, base, taskmanager_mb, checkpoint_interval_ms)
     return find_instance(name)
 
 
@@ -210,7 +212,7 @@ def free_block(taken: Iterable[int]) -> int:
     raise UserError(f"no free block of ports between {BLOCKS.start} and {BLOCKS.stop}; stop other instances")
 
 
-def _write_settings(name: str, base: int, taskmanager_mb: int | None) -> None:
+def _write_settings(name: str, base: int, taskmanager_mb: int | None, checkpoint_interval_ms: int | None) -> None:
     ports = block(base)
     values = Settings.load(DEFAULT_FILE).model_dump()
     values["instance"] = name
@@ -225,6 +227,8 @@ def _write_settings(name: str, base: int, taskmanager_mb: int | None) -> None:
     values["serving"].update(port=ports["screen"])
     if taskmanager_mb is not None:
         values["flink"]["realtime"]["taskmanager_mb"] = taskmanager_mb
+    if checkpoint_interval_ms is not None:
+        values["flink"]["checkpoint_interval_ms"] = checkpoint_interval_ms
     file = settings_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")

@@ -93,7 +93,8 @@ class Local:
 def servers() -> Iterator[Local]:
     """All servers, up for the session; nothing of them is left afterwards."""
     name = f"test-{os.getpid()}"
-    instance = create_instance(name)
+    # Often, for tests wait for what a checkpoint completes: files in HDFS, a place to go back to.
+    instance = create_instance(name, checkpoint_interval_ms=10_000)
     try:
         up(instance, print)
         yield Local(Settings.load(settings_file(name)), settings_file(name).resolve())

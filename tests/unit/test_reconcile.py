@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pyarrow as pa
 import pytest
 import requests
 from fake_hbase import FakeHBase
+from tenacity import wait_none
 
-from flink_jobs import checks, oracle, reconcile, runs, stores
+from flink_jobs import checks, flink_rest, oracle, reconcile, runs, stores
 from flink_jobs import truth as truth_of_log
 from flink_jobs.checks import ABSENT, DIFFERENT, MISSING, OK, OPEN, UNKNOWN, Check, Difference, StoredDay, failed
 from flink_jobs.errors import UserError
@@ -408,13 +410,21 @@ def settings() -> Settings:
 
 
 def a_run(
-    hbase: Any, run_id: str, submitted: str, mode: str = "batch", topic: str = "orders", *, final: bool, **more: Any
+    hbase: Any,
+    run_id: str,
+    submitted: str,
+    mode: str = "batch",
+    topic: str = "orders",
+    *,
+    final: bool,
+    rows: int = 0,
+    **more: Any,
 ) -> None:
     fields = {"job": "daily_report", "mode": mode, "logic": "l", "topic": topic, "submitted_at": submitted}
     run = runs.Run.model_validate({"run_id": run_id, **fields, **more})
     runs.register(hbase, run)
     version = END if final else END - HOUR
-    marker = {stores.marker_column(run.family, version).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    marker = {stores.marker_column(run.family, version).encode(): b'{"rows": %d, "orders": 0, "amount": "0.00"}' % rows}
     hbase.table("versions").put(stores.marker_key(DAY, run_id).encode(), marker)
 
 
@@ -437,6 +447,36 @@ def test_the_newest_run_that_has_the_whole_day_on_this_topic_is_chosen(settings:
         with pytest.raises(UserError, match=unfit):
             chosen("batch", unfit)
     assert reconcile.choose_run(settings, hbase, "batch", "nothing", DAY, None) is None
+
+
+@pytest.mark.parametrize(("rows", "lives", "looks"), [(0, True, 0), (1, True, 3), (1, False, 1)])
+def test_a_marked_version_that_a_job_at_work_has_yet_to_file_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, rows: int, lives: bool, looks: int
+) -> None:
+    hbase: Any = FakeHBase()
+    a_run(hbase, "live", "2025-11-12T05", "streaming", final=True, rows=rows)
+    looked: list[str] = []
+
+    def read(_files: object, _settings: Settings, day: str, run_id: str) -> tuple[dict[int, Table], list[str]]:
+        looked.append(f"{day} {run_id}")
+        return ({END: {}} if len(looked) == 3 else {END - HOUR: {}}), []
+
+    monkeypatch.setattr(stores, "read_sales_files", read)
+    monkeypatch.setattr(flink_rest, "living_job", lambda *_: "j" if lives else None)
+    monkeypatch.setattr(reconcile, "wait_fixed", lambda _: wait_none())
+    reconcile.await_files(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
+    assert looked == [f"{DAY} live"] * looks
+
+
+def test_a_version_that_is_never_filed_is_left_to_the_checks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hbase: Any = FakeHBase()
+    a_run(hbase, "live", "2025-11-12T05", "streaming", final=True, rows=1)
+    monkeypatch.setattr(stores, "read_sales_files", lambda *_: ({}, []))
+    monkeypatch.setattr(flink_rest, "living_job", lambda *_: "j")
+    monkeypatch.setattr(reconcile, "files_due_s", lambda _: 0)
+    reconcile.await_files(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
 
 
 def flink(answers: dict[str, Any]) -> Callable[..., requests.Response]:

@@ -156,7 +156,7 @@ def test_a_day_that_is_not_in_hdfs_as_in_hbase_is_not_flipped(
     monkeypatch.setattr(replay, "read_report", lambda *_: SimpleNamespace(table=table))
     monkeypatch.setattr(stores, "hdfs", lambda _: nullcontext())
     monkeypatch.setattr(stores, "read_sales_files", lambda *_: (held["versions"], held["doubled"]))
-    monkeypatch.setattr(replay, "FILED_S", 0)
+    monkeypatch.setattr(replay, "files_due_s", lambda _: 0)
     with pytest.raises(UserError, match="HDFS does not hold"):
         replay.refuse_unless_whole(settings, a_replay(), DAYS[2])
     held["versions"] = {END: table}

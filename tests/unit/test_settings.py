@@ -94,7 +94,7 @@ def test_the_smallest_file_is_accepted_with_the_defaults(write: Write) -> None:
     assert settings.time.lateness_ms == 300_000
     assert settings.regions_file() == ROOT / "conf" / "regions.csv"
     assert settings.redis.changes_kept == 100_000
-    assert settings.flink.checkpoint_interval_ms == 10_000
+    assert settings.flink.checkpoint_interval_ms == 30_000
 
 
 def test_a_file_with_a_byte_order_mark_and_windows_line_ends_is_accepted(write: Write, tmp_path: Path) -> None:
