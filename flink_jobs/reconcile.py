@@ -19,7 +19,7 @@ import json
 import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from pyarrow import parquet
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import flink_rest, oracle, runs, stores
 from flink_jobs.archive_reader import newest_ingest
@@ -163,25 +163,30 @@ def read_run(
     )
 
 
-def await_files(
+def read_filed(
     settings: Settings, connection: happybase.Connection, files: fsspec.AbstractFileSystem, run: runs.Run, day: str
-) -> None:
-    """Wait until HDFS has the last version of a day that a streaming run at work has marked: a checkpoint commits it.
+) -> StoredDay:
+    """As `read_run`, once HDFS has the last version that a streaming run at work has marked: a checkpoint commits it.
 
-    Returns without it when the job has ended or takes too long: the checks then name what is missing.
+    When the job has ended or takes too long it is given without: the checks then name what is missing.
     """
-    final = settings.time.day_end(dt.date.fromisoformat(day))
-    marker = runs.markers(connection, day, run.run_id, run.family).get(final)
-    if marker is None or not marker.rows:
-        return
 
-    def is_due() -> bool:
-        return final not in stores.read_sales_files(files, settings, day, run.run_id)[0] and _is_at_work(settings, run)
+    def is_due(stored: StoredDay) -> bool:
+        marked = stored.markers.get(stored.final, {}).get("rows", "0") != "0"
+        return marked and stored.final not in stored.files and _is_at_work(settings, run)
 
-    with suppress(RetryError):
-        Retrying(
-            retry=retry_if_result(lambda due: due), stop=stop_after_delay(files_due_s(settings)), wait=wait_fixed(1)
-        )(is_due)
+    filed = Retrying(
+        retry=retry_if_result(is_due),
+        stop=stop_after_delay(files_due_s(settings)),
+        wait=wait_fixed(1),
+        retry_error_callback=_last_answer,
+    )
+    return filed(read_run, settings, connection, files, run, day)
+
+
+def _last_answer(state: RetryCallState) -> Any:
+    assert state.outcome is not None, "asked only after an attempt"
+    return state.outcome.result()
 
 
 def _is_at_work(settings: Settings, run: runs.Run) -> bool:
@@ -396,9 +401,8 @@ class _Reader:
             if run is None:
                 found.append(Check(day, f"{mode}: report", "log", f"no {mode} run has the whole day", MISSING))
                 continue
-            if mode == "streaming":
-                await_files(self.settings, self.connection, self.files, run, day)
-            stored[mode] = read_run(self.settings, self.connection, self.files, run, day)
+            read = read_filed if mode == "streaming" else read_run
+            stored[mode] = read(self.settings, self.connection, self.files, run, day)
             self.versions[day][run.run_id] = Version(stored[mode].final, digest(stored[mode].day_sales))
             verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))
             found += check_run(day, truth, stored[mode], self.readable)

@@ -449,7 +449,7 @@ def test_the_newest_run_that_has_the_whole_day_on_this_topic_is_chosen(settings:
     assert reconcile.choose_run(settings, hbase, "batch", "nothing", DAY, None) is None
 
 
-@pytest.mark.parametrize(("rows", "lives", "looks"), [(0, True, 0), (1, True, 3), (1, False, 1)])
+@pytest.mark.parametrize(("rows", "lives", "looks"), [(0, True, 1), (1, True, 3), (1, False, 1)])
 def test_a_marked_version_that_a_job_at_work_has_yet_to_file_is_waited_for(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, rows: int, lives: bool, looks: int
 ) -> None:
@@ -462,10 +462,12 @@ def test_a_marked_version_that_a_job_at_work_has_yet_to_file_is_waited_for(
         return ({END: {}} if len(looked) == 3 else {END - HOUR: {}}), []
 
     monkeypatch.setattr(stores, "read_sales_files", read)
+    monkeypatch.setattr(stores, "read_rejected", lambda *_: ({}, []))
     monkeypatch.setattr(flink_rest, "living_job", lambda *_: "j" if lives else None)
     monkeypatch.setattr(reconcile, "wait_fixed", lambda _: wait_none())
-    reconcile.await_files(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
+    found = reconcile.read_filed(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
     assert looked == [f"{DAY} live"] * looks
+    assert (END in found.files) == (looks == 3)
 
 
 def test_a_version_that_is_never_filed_is_left_to_the_checks(
@@ -474,9 +476,11 @@ def test_a_version_that_is_never_filed_is_left_to_the_checks(
     hbase: Any = FakeHBase()
     a_run(hbase, "live", "2025-11-12T05", "streaming", final=True, rows=1)
     monkeypatch.setattr(stores, "read_sales_files", lambda *_: ({}, []))
+    monkeypatch.setattr(stores, "read_rejected", lambda *_: ({}, []))
     monkeypatch.setattr(flink_rest, "living_job", lambda *_: "j")
     monkeypatch.setattr(reconcile, "files_due_s", lambda _: 0)
-    reconcile.await_files(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
+    found = reconcile.read_filed(settings, hbase, MagicMock(), runs.get(hbase, "live"), DAY)
+    assert list(found.markers) == [END] and not found.files
 
 
 def flink(answers: dict[str, Any]) -> Callable[..., requests.Response]:
