@@ -19,8 +19,9 @@ from flink_jobs.settings import Settings
 
 CLUSTERS = {"streaming": "realtime", "batch": "batch"}
 """Mode of a run -> the cluster that it lives on, unless it says another."""
-START_S = 90.0
-STOP_S = 60.0
+# The batch cluster gets what live work leaves, and may have to wait for it.
+START_S = {"realtime": 90.0, "batch": 300.0}
+STOP_S = {"realtime": 60.0, "batch": 300.0}
 SAVEPOINT_S = 300.0
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 
@@ -95,13 +96,12 @@ def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
             raise UserError(f"Flink job {flink_job} did not start: {_first_cause(causes)}")
         return bool(answer["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in answer["vertices"]))
 
+    limit = START_S[cluster]
     try:
-        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(START_S), wait=wait_fixed(0.3))(
-            running
-        )
+        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(limit), wait=wait_fixed(0.3))(running)
     except RetryError as slow:
         raise UserError(
-            f"Flink job {flink_job} does not run after {START_S:.0f} s; see `samewater logs {cluster}-taskmanager`"
+            f"Flink job {flink_job} does not run after {limit:.0f} s; see `samewater logs {cluster}-taskmanager`"
         ) from slow
 
 
@@ -146,7 +146,7 @@ def stop(settings: Settings, cluster: str, flink_job: str, folder: str) -> str:
 def _await_end(settings: Settings, cluster: str, flink_job: str) -> None:
     Retrying(
         retry=retry_if_result(lambda state: state not in (*ENDED, "UNKNOWN")),
-        stop=stop_after_delay(STOP_S),
+        stop=stop_after_delay(STOP_S[cluster]),
         wait=wait_fixed(0.3),
     )(job_state, settings, cluster, flink_job)
 

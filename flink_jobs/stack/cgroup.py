@@ -1,8 +1,11 @@
 """May the batch cluster have a CPU group of its own, so that live work goes first?
 
-Reads and writes below `/sys/fs/cgroup`, in version 1 or 2, where the user may. Beside nice 10, which always works, the
-group as a whole gets a quarter of the usual share, however many threads the batch cluster runs. A tenth was tried:
-under load its processes then missed their own time-outs. They also start at the usual share, for the same reason.
+Reads and writes below `/sys/fs/cgroup`, in version 1 or 2, where the user may. Nice 10, which always works, weighs a
+thread against the others of its session; the group stands back as a whole, however many threads it runs. It is idle
+(`cpu.idle`, Linux 5.15): it gets what live work leaves, and is preempted as soon as a live thread wakes. A quarter of
+the usual share was too much: all live servers are one session, which the kernel weighs as one group (autogroup), so
+that a backfill took a fifth of two busy cores from them. The batch cluster's own time-outs are as long as that asks for
+(conf/batch/config.yaml), and its processes start at the usual share.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from pathlib import Path
 from flink_jobs.stack.instance import Instance
 
 ROOT = Path("/sys/fs/cgroup")
-USUAL_V1, LOW_V1 = 1024, 256  # cpu.shares
-USUAL_V2, LOW_V2 = 100, 25  # cpu.weight
+# Where the kernel knows no cpu.idle: a hundredth of the usual share.
+USUAL_V1, LOW_V1 = 1024, 10  # cpu.shares
+USUAL_V2, LOW_V2 = 100, 1  # cpu.weight
 
 
 def folder(instance: Instance) -> Path | None:
@@ -32,7 +36,7 @@ def _parent() -> Path | None:
 
 
 def make(instance: Instance) -> str | None:
-    """Make the group, still with the usual share. The answer is why that was not permitted, None when it was."""
+    """Make the group, with the usual share. The answer is why that was not permitted, None when it was."""
     group = folder(instance)
     if group is None:
         return "this system has no CPU cgroups"
@@ -42,25 +46,27 @@ def make(instance: Instance) -> str | None:
             if "cpu" not in switch.read_text().split():
                 switch.write_text("+cpu")
         group.mkdir(exist_ok=True)
-        _set_share(group, USUAL_V1, USUAL_V2)
+        _stand_back(group, False)
     except OSError as refused:
         return f"making {group} is not permitted ({refused.strerror})"
     return None
 
 
-def _set_share(group: Path, v1: int, v2: int) -> None:
-    weight = group / "cpu.weight"
-    if weight.exists():
-        weight.write_text(str(v2))
-    else:
-        (group / "cpu.shares").write_text(str(v1))
-
-
 def lower(instance: Instance) -> None:
-    """Give the group its low share, now that its processes have started; nothing to do without a group."""
+    """Let the group stand back, now that its processes have started; nothing to do without a group."""
     group = folder(instance)
     if group is not None and group.exists():
-        _set_share(group, LOW_V1, LOW_V2)
+        _stand_back(group, True)
+
+
+def _stand_back(group: Path, back: bool) -> None:
+    idle, weight = group / "cpu.idle", group / "cpu.weight"
+    if idle.exists():
+        idle.write_text(str(int(back)))
+    elif weight.exists():
+        weight.write_text(str(LOW_V2 if back else USUAL_V2))
+    else:
+        (group / "cpu.shares").write_text(str(LOW_V1 if back else USUAL_V1))
 
 
 def describe(instance: Instance) -> str:
@@ -68,7 +74,7 @@ def describe(instance: Instance) -> str:
     group = folder(instance)
     if group is None or not os.access(group / "cgroup.procs", os.W_OK):
         return "The batch cluster runs at nice 10, without a CPU cgroup"
-    return f"The batch cluster runs at nice 10 and with a quarter of the usual CPU share (cgroup {group})"
+    return f"The batch cluster runs at nice 10 and gets the CPU time that live work leaves (cgroup {group})"
 
 
 def remove(instance: Instance) -> None:

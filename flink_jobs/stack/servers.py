@@ -279,11 +279,13 @@ def screen_address(instance: Instance) -> str:
 
 
 def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
-    first: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    work: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     if cluster == "batch":
         needs = ("hbase-master",)  # not that it must, but starting takes all the CPU there is, and live work goes first
-        first = _low_priority(instance)
+        control = ("nice", "-n", "10")  # hardly any work, but it answers even when live work leaves nothing
+        work = _low_priority(instance)
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"
@@ -291,7 +293,7 @@ def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
     return [
         Server(
             f"{cluster}-jobmanager",
-            (*first, str(scripts / "jobmanager.sh"), "start-foreground"),
+            (*control, str(scripts / "jobmanager.sh"), "start-foreground"),
             (f"{cluster}-rest", f"{cluster}-rpc"),
             lambda _: ready.jobmanager(rest),
             needs=needs,
@@ -299,7 +301,7 @@ def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
         ),
         Server(
             f"{cluster}-taskmanager",
-            (*first, *reap, str(scripts / "taskmanager.sh"), "start-foreground"),
+            (*work, *reap, str(scripts / "taskmanager.sh"), "start-foreground"),
             (),
             lambda pid: ready.taskmanager(rest, pid),
             needs=needs,

@@ -93,6 +93,49 @@ def test_a_client_of_a_cluster_of_the_users_own_runs_as_it_is():
     assert servers.behind_live_work(own, "batch") == ()
 
 
+def test_the_cpu_group_stands_back_once_its_processes_have_started(tmp_path):
+    place = Instance(DEMO, tmp_path)
+    if cgroup.make(place) is not None:
+        pytest.skip("no CPU cgroup is permitted here")
+    group = cgroup.folder(place)
+    switches = [group / name for name in ("cpu.idle", "cpu.weight", "cpu.shares")]
+    usual = {file: file.read_text() for file in switches if file.exists()}
+    cgroup.lower(place)
+    if (group / "cpu.idle").exists():
+        assert int((group / "cpu.idle").read_text()) == 1
+    assert {file: file.read_text() for file in usual} != usual
+    assert cgroup.make(place) is None, "as after a supervisord that was killed"
+    assert {file: file.read_text() for file in usual} == usual
+    cgroup.remove(place)
+
+
+@pytest.mark.parametrize(
+    ("files", "back", "usual"),
+    [
+        ({"cpu.idle": "0", "cpu.shares": "1024"}, {"cpu.idle": "1", "cpu.shares": "1024"}, "0"),
+        ({"cpu.weight": "100"}, {"cpu.weight": "1"}, "100"),
+        ({"cpu.shares": "1024"}, {"cpu.shares": "10"}, "1024"),
+    ],
+    ids=["idle", "version 2 of an older kernel", "version 1 of an older kernel"],
+)
+def test_a_kernel_without_cpu_idle_gives_the_group_the_least_share(files, back, usual, tmp_path, monkeypatch):
+    root = tmp_path / "cgroup"
+    monkeypatch.setattr(cgroup, "ROOT", root)
+    controllers = root if "cpu.weight" in files else root / "cpu"
+    controllers.mkdir(parents=True)
+    (controllers / ("cgroup.controllers" if controllers == root else "cpu.shares")).write_text("cpu")
+    (root / "cgroup.subtree_control").write_text("cpu")
+    place = Instance(DEMO, tmp_path)
+    group = cgroup.folder(place)
+    group.mkdir()
+    for name, value in files.items():
+        (group / name).write_text(value)
+    cgroup.lower(place)
+    assert {name: (group / name).read_text() for name in files} == back
+    assert cgroup.make(place) is None
+    assert (group / next(iter(files))).read_text() == usual
+
+
 def test_a_client_that_is_still_open_does_not_keep_the_cpu_group(tmp_path):
     place = Instance(DEMO, tmp_path)
     if cgroup.make(place) is not None:
