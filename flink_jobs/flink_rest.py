@@ -106,17 +106,22 @@ def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
 
 
 def cancel(settings: Settings, cluster: str, flink_job: str) -> None:
-    """End a job without a savepoint, and wait until it has ended. Never `--drain`: it would close open days."""
+    """End a job without a savepoint, and wait until it has ended. Never `--drain`: it would close open days.
+
+    Raises `UserError` if it does not end in time, or if the cluster does not answer.
+    """
     if job_state(settings, cluster, flink_job) in (*ENDED, "UNKNOWN"):
         return
-    requests.patch(f"http://{getattr(settings.flink, cluster).rest}/jobs/{flink_job}?mode=cancel", timeout=20)
+    with _reached(settings, cluster) as rest:
+        requests.patch(f"http://{rest}/jobs/{flink_job}?mode=cancel", timeout=20)
     _await_end(settings, cluster, flink_job)
 
 
 def stop(settings: Settings, cluster: str, flink_job: str, folder: str) -> str:
     """End a job with a savepoint in `folder`, and wait until it has ended; returns the savepoint's path.
 
-    Never `drain`: it would close open days. Raises `UserError` with the cause if the savepoint fails.
+    Never `drain`: it would close open days. Raises `UserError` with the cause if the savepoint fails, or if the job
+    does not end in time.
     """
     asked = _tell(settings, cluster, f"jobs/{flink_job}/stop", {"targetDirectory": folder, "drain": False})
     progress = f"jobs/{flink_job}/savepoints/{asked['request-id']}"
@@ -144,11 +149,19 @@ def stop(settings: Settings, cluster: str, flink_job: str, folder: str) -> str:
 
 
 def _await_end(settings: Settings, cluster: str, flink_job: str) -> None:
-    Retrying(
+    limit = STOP_S[cluster]
+    waiting = Retrying(
         retry=retry_if_result(lambda state: state not in (*ENDED, "UNKNOWN")),
-        stop=stop_after_delay(STOP_S[cluster]),
+        stop=stop_after_delay(limit),
         wait=wait_fixed(0.3),
-    )(job_state, settings, cluster, flink_job)
+    )
+    try:
+        waiting(job_state, settings, cluster, flink_job)
+    except RetryError as slow:
+        raise UserError(
+            f"Flink job {flink_job} was told to end and has not after {limit:.0f} s; "
+            f"see `samewater logs {cluster}-taskmanager`"
+        ) from slow
 
 
 def _first_cause(trace: str) -> str:

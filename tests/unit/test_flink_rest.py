@@ -1,0 +1,37 @@
+"""What is said of a job that neither starts nor ends, and of a cluster that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from flink_jobs import flink_rest
+from flink_jobs.errors import UserError
+from flink_jobs.settings import ROOT, Settings
+
+DEMO = Settings.load(ROOT / "conf" / "samewater.toml")
+
+
+@pytest.mark.parametrize("cluster", flink_rest.CLUSTERS.values())
+def test_a_job_that_does_not_end_is_told_in_one_sentence(cluster, monkeypatch):
+    monkeypatch.setattr(flink_rest, "job_state", lambda *_: "CANCELLING")
+    monkeypatch.setattr(flink_rest.requests, "patch", lambda *_, **__: None)
+    monkeypatch.setitem(flink_rest.STOP_S, cluster, 0.2)
+    with pytest.raises(UserError, match=f"job-7 was told to end and has not after .* logs {cluster}-taskmanager"):
+        flink_rest.cancel(DEMO, cluster, "job-7")
+
+
+@pytest.mark.parametrize("cluster", flink_rest.CLUSTERS.values())
+def test_a_job_that_does_not_run_is_told_in_one_sentence(cluster, monkeypatch):
+    waits = {"state": "RUNNING", "vertices": [{"status": "RUNNING"}, {"status": "SCHEDULED"}]}
+    monkeypatch.setattr(flink_rest, "ask", lambda *_: waits)
+    monkeypatch.setitem(flink_rest.START_S, cluster, 0.2)
+    with pytest.raises(UserError, match=f"job-7 does not run after .* logs {cluster}-taskmanager"):
+        flink_rest.await_running(DEMO, cluster, "job-7")
+
+
+def test_a_cluster_that_goes_while_a_job_is_cancelled_is_named(monkeypatch):
+    monkeypatch.setattr(flink_rest, "job_state", lambda *_: "RUNNING")
+    batch = DEMO.flink.batch.model_copy(update={"rest": "127.0.0.1:1"})
+    gone = DEMO.model_copy(update={"flink": DEMO.flink.model_copy(update={"batch": batch})})
+    with pytest.raises(UserError, match=r"`batch` at 127\.0\.0\.1:1 does not answer"):
+        flink_rest.cancel(gone, "batch", "job-7")
