@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -263,13 +263,26 @@ def come_since(settings: Settings, run: Run) -> tuple[int, int]:
 # ---------------------------------------------------------------- commands
 
 
+def _counted_again(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is counted again, but for its first day."""
+    for option in (
+        job.source_option,
+        click.option(
+            "--without", "left_out", multiple=True, help="Name of a supply that is left out; may be repeated."
+        ),
+        click.option(
+            "--late/--no-late", "take_late", default=True, help="Whether late orders of the log are taken in."
+        ),
+        click.option("--topic", help="Order log.  [default: that of the settings]"),
+        click.option("--to", "last", help="Last business day, included.  [default: the first]"),
+    ):
+        function = option(function)
+    return function
+
+
 @click.group(invoke_without_command=True)
 @click.option("--from", "first", help="First business day, YYYY-MM-DD.")
-@click.option("--to", "last", help="Last business day, included.  [default: the first]")
-@click.option("--topic", help="Order log.  [default: that of the settings]")
-@click.option("--late/--no-late", "take_late", default=True, help="Whether late orders of the log are taken in.")
-@click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out; may be repeated.")
-@job.source_option
+@_counted_again
 @LEVEL
 @click.pass_context
 def backfill(
@@ -309,11 +322,7 @@ def backfill(
 
 @backfill.command("plan")
 @click.option("--from", "first", required=True, help="First business day, YYYY-MM-DD.")
-@click.option("--to", "last", help="Last business day, included.  [default: the first]")
-@click.option("--topic", help="Order log.  [default: that of the settings]")
-@click.option("--late/--no-late", "take_late", default=True, help="Whether late orders of the log are taken in.")
-@click.option("--without", "left_out", multiple=True, help="Name of a supply that is left out; may be repeated.")
-@job.source_option
+@_counted_again
 @format_option("table", "json")
 @click.pass_obj
 def plan_command(
