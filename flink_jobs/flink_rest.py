@@ -23,6 +23,7 @@ CLUSTERS = {"streaming": "realtime", "batch": "batch"}
 START_S = {"realtime": 90.0, "batch": 300.0}
 STOP_S = {"realtime": 60.0, "batch": 300.0}
 SAVEPOINT_S = 300.0
+SLOTS_S = 20.0
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 
 
@@ -30,6 +31,37 @@ def overview(settings: Settings, cluster: str) -> dict[str, Any]:
     """What the cluster says of itself; raises `UserError` if it does not answer."""
     answer: dict[str, Any] = ask(settings, cluster, "overview")
     return answer
+
+
+def free_slots(settings: Settings, cluster: str, needed: int) -> int:
+    """How many slots of the cluster are free, once as many as `needed` are, or once no more will be.
+
+    A job that has ended keeps its slots for a moment, until the TaskManager has given them back. So while more are
+    taken than the living jobs have subtasks for, this waits, up to `SLOTS_S`.
+    """
+
+    def find() -> tuple[int, bool]:
+        said = overview(settings, cluster)
+        free, total = int(said["slots-available"]), int(said["slots-total"])
+        if free >= needed:
+            return free, False
+        return free, total - free > sum(
+            _subtasks(settings, cluster, job["jid"]) for job in living_jobs(settings, cluster)
+        )
+
+    waiting = Retrying(
+        retry=retry_if_result(lambda found: found[1]),
+        stop=stop_after_delay(SLOTS_S),
+        wait=wait_fixed(0.3),
+        retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
+    )
+    free, _ = waiting(find)
+    return free
+
+
+def _subtasks(settings: Settings, cluster: str, flink_job: str) -> int:
+    vertices = ask(settings, cluster, f"jobs/{flink_job}")["vertices"]
+    return max((int(vertex["parallelism"]) for vertex in vertices), default=0)
 
 
 def jobs(settings: Settings, cluster: str) -> list[dict[str, Any]]:

@@ -350,7 +350,8 @@ def _refuse_without_place(settings: Settings, run: Run) -> None:
     with stores.hbase(settings) as connection:
         old = runs.get(connection, run.replays)
     left = _slots(settings, old) if old.cluster == LIVE_CLUSTER and is_living(settings, old) else 0
-    free, needed = flink_rest.overview(settings, LIVE_CLUSTER)["slots-available"] + left, _slots(settings, run)
+    needed = _slots(settings, run)
+    free = flink_rest.free_slots(settings, LIVE_CLUSTER, needed - left) + left
     if free < needed:
         raise UserError(
             f"run {run.run_id} needs {needed} slots of the Flink cluster `{LIVE_CLUSTER}`, which will have {free} when "

@@ -107,7 +107,7 @@ def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None,
     """
     cluster = cluster or flink_rest.CLUSTERS[mode]
     needed = 1 if mode == "batch" else parallelism or settings.flink.realtime.parallelism
-    free = flink_rest.overview(settings, cluster)["slots-available"]
+    free = flink_rest.free_slots(settings, cluster, needed)
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]
         raise UserError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import pytest
 
 from flink_jobs import flink_rest
@@ -35,3 +37,25 @@ def test_a_cluster_that_goes_while_a_job_is_cancelled_is_named(monkeypatch):
     gone = DEMO.model_copy(update={"flink": DEMO.flink.model_copy(update={"batch": batch})})
     with pytest.raises(UserError, match=r"`batch` at 127\.0\.0\.1:1 does not answer"):
         flink_rest.cancel(gone, "batch", "job-7")
+
+
+@pytest.mark.parametrize(
+    ("free", "jobs", "needed", "found"),
+    [
+        ([2], {"old": 2}, 2, 2),
+        ([1, 1, 2], {"old": 2}, 2, 2),
+        ([0, 1], {"old": 2}, 1, 1),
+        ([1], {"old": 2, "other": 1}, 2, 1),
+        ([0], {"old": 2}, 2, 0),
+    ],
+    ids=["free", "one more is given back", "enough are given back", "taken by living jobs", "never given back"],
+)
+def test_slots_of_a_job_that_has_just_ended_are_waited_for(free, jobs, needed, found, monkeypatch):
+    answers = chain(free, repeat(free[-1]))
+    monkeypatch.setattr(flink_rest, "overview", lambda *_: {"slots-total": 4, "slots-available": next(answers)})
+    monkeypatch.setattr(flink_rest, "living_jobs", lambda *_: [{"jid": name} for name in jobs])
+    monkeypatch.setattr(
+        flink_rest, "ask", lambda _, __, path: {"vertices": [{"parallelism": n} for n in (1, jobs[path.split("/")[1]])]}
+    )
+    monkeypatch.setattr(flink_rest, "SLOTS_S", 1.0)
+    assert flink_rest.free_slots(DEMO, "realtime", needed) == found

@@ -66,7 +66,7 @@ def test_a_replay_goes_to_the_batch_cluster(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], cluster: str
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(submit.flink_rest, "overview", lambda _, name: asked.append(name) or {"slots-available": 2})
+    monkeypatch.setattr(submit.flink_rest, "free_slots", lambda _, name, needed: asked.append(name) or needed)
     monkeypatch.setattr(submit, "package", lambda: None)
     monkeypatch.setattr(submit, "_flink_run", lambda _, name, *rest: asked.append(name) or REPLAY)
     assert submit.submit(settings, None, runs.REPORT, "streaming", arguments) == REPLAY
@@ -238,7 +238,7 @@ class World:
         monkeypatch.setattr(replay, "refuse_unless_whole", lambda *_: None)
         monkeypatch.setattr(replay.lease, "held", lambda *_: nullcontext())
         monkeypatch.setattr(stores, "redis", lambda _: self.redis)
-        monkeypatch.setattr(flink_rest, "overview", lambda *_: {"slots-available": 4 - 2 * self.on("realtime")})
+        monkeypatch.setattr(flink_rest, "free_slots", lambda *_: 4 - 2 * self.on("realtime"))
         monkeypatch.setattr(
             flink_rest,
             "living_job",
@@ -413,7 +413,7 @@ def test_nothing_is_flipped_for_which_the_live_cluster_would_have_no_place(
 ) -> None:
     now = world()
     before = now.end()
-    monkeypatch.setattr(flink_rest, "overview", lambda *_: {"slots-available": 0})
+    monkeypatch.setattr(flink_rest, "free_slots", lambda *_: 0)
     monkeypatch.setattr(replay, "_slots", lambda _, run: 2 if run.run_id == REPLAY else 1)
     with pytest.raises(UserError, match="--parallelism 1"):
         replay.publish(settings, None, REPLAY, lambda _: None)
