@@ -142,11 +142,11 @@ def behind_live_work(settings: Settings, cluster: str) -> tuple[str, ...]:
     """
     if cluster != "batch" or not settings.flink.batch.conf_dir:
         return ()
-    return _low_priority(open_instance(settings))
+    return _low_priority(cgroup.folder(open_instance(settings)))
 
 
-def _low_priority(instance: Instance) -> tuple[str, ...]:
-    return (str(ROOT / "tools" / "low-priority.sh"), str(cgroup.folder(instance) or "none"))
+def _low_priority(group: Path | None) -> tuple[str, ...]:
+    return (str(ROOT / "tools" / "low-priority.sh"), str(group or "none"))
 
 
 def servers(instance: Instance) -> list[Server]:
@@ -284,8 +284,8 @@ def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
     needs: tuple[str, ...] = ()
     if cluster == "batch":
         needs = ("hbase-master",)  # not that it must, but starting takes all the CPU there is, and live work goes first
-        control = ("nice", "-n", "10")  # hardly any work, but it answers even when live work leaves nothing
-        work = _low_priority(instance)
+        control = _low_priority(None)  # hardly any work, but it answers even when live work leaves nothing
+        work = _low_priority(cgroup.folder(instance))
     # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"

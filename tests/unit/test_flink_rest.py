@@ -1,4 +1,4 @@
-"""What is said of a job that neither starts nor ends, and of a cluster that is not there."""
+"""What is said of a job that neither starts nor ends, and of a cluster that is not there; which slots come back."""
 
 from __future__ import annotations
 
