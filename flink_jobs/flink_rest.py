@@ -16,6 +16,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_res
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
+from flink_jobs.waiting import last_answer
 
 CLUSTERS = {"streaming": "realtime", "batch": "batch"}
 """Mode of a run -> the cluster that it lives on, unless it says another."""
@@ -53,7 +54,7 @@ def free_slots(settings: Settings, cluster: str, needed: int) -> int:
         retry=retry_if_result(lambda found: found[1]),
         stop=stop_after_delay(SLOTS_S),
         wait=wait_fixed(0.3),
-        retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
+        retry_error_callback=last_answer,
     )
     free, _ = waiting(find)
     return free

@@ -28,6 +28,7 @@ from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import home
 from flink_jobs.submit import submit
+from flink_jobs.waiting import last_answer
 
 _ASKED_EACH_S = 5.0
 
@@ -150,7 +151,7 @@ def _await_ready(settings: Settings, day: dt.date, minutes: float) -> str | None
         retry=retry_if_result(lambda reason: reason is not None),
         stop=stop_after_delay(minutes * 60),
         wait=wait_fixed(_ASKED_EACH_S),
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        retry_error_callback=last_answer,
     )
     with working(f"waiting for {day} to be closed and reconciled"):
         reason: str | None = waiting(_why_not, settings, day)

@@ -34,7 +34,7 @@ from pyarrow import parquet
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import flink_rest, oracle, runs, stores
 from flink_jobs.archive_reader import newest_ingest
@@ -70,6 +70,7 @@ from flink_jobs.recovery import files_due_s
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, digest, yuan
 from flink_jobs.truth import Backfilled, read_backfilled, read_truth, rules_of
+from flink_jobs.waiting import last_answer
 
 ROWS_PRINTED = 20
 DAYS_IN_FULL = 7
@@ -179,14 +180,9 @@ def read_filed(
         retry=retry_if_result(is_due),
         stop=stop_after_delay(files_due_s(settings)),
         wait=wait_fixed(1),
-        retry_error_callback=_last_answer,
+        retry_error_callback=last_answer,
     )
     return filed(read_run, settings, connection, files, run, day)
-
-
-def _last_answer(state: RetryCallState) -> Any:
-    assert state.outcome is not None, "asked only after an attempt"
-    return state.outcome.result()
 
 
 def _is_at_work(settings: Settings, run: runs.Run) -> bool:
