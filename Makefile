@@ -4,16 +4,20 @@ SAMEWATER_HOME ?= .samewater
 jars := $(SAMEWATER_HOME)/jars
 poms := $(wildcard conf/maven/pom.xml conf/maven/*/pom.xml)
 samewater := .venv/bin/samewater
+# Each tier prints its ten slowest tests and how long it took in all.
+pytest := .venv/bin/python -m pytest --durations=10
 rivals := $(SAMEWATER_HOME)/rivals/done.stamp
 ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 
+# Two tiers at once would share two cores.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report \
-	full-report
+.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql lint reconcile report \
+	full-report test test-unit test-sql test-e2e test-faults
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: system $(ready) ## install what is missing: system packages, Python packages, jars
 	@echo "All is installed."
@@ -63,8 +67,19 @@ full-report: $(ready) ## join a day with the days before it: DAY=2026-11-11 [ARG
 bench: $(ready) $(rivals) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
 	.venv/bin/python -m tests.bench $(ARGS)
 
-test: lint $(SAMEWATER_HOME)/tests.stamp ## run every test, on servers of its own
-	.venv/bin/python -m pytest
+test: lint test-unit test-sql test-e2e ## ruff, mypy, and every test but the long stories of faults
+
+test-unit: $(ready) ## tests without a JVM, in a minute
+	$(pytest) tests/unit
+
+test-sql: $(ready) ## the queries, over a Kafka of their own, in a Flink inside the test's process
+	$(pytest) tests/sql
+
+test-e2e: $(ready) $(SAMEWATER_HOME)/tests.stamp ## the main stories, on servers of their own, beside a demo
+	$(pytest) tests/e2e
+
+test-faults: $(ready) $(SAMEWATER_HOME)/tests.stamp ## kills, outages, recovery, races: the long stories
+	$(pytest) tests/faults
 
 lint: $(ready) ## ruff and mypy
 	.venv/bin/ruff check .

@@ -20,8 +20,7 @@ from flink_jobs.archive_reader import read_archived
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import LogRecord, Span, open_log, read_supply
 from flink_jobs.order_log import HEARTBEAT, Record
-from tests.e2e.conftest import Local, changed_code, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.local import Local, changed_code, is_filed, is_marked, wait_until
 
 FIRST = dt.date(2025, 9, 15)
 SECOND = FIRST + dt.timedelta(days=1)

@@ -16,8 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from flink_jobs import datagen, full_store, order_log, runs, stores
-from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.local import Local, is_filed, is_marked, wait_until
 
 FIRST, DAY = dt.date(2025, 12, 27), dt.date(2026, 1, 4)
 EMPTY, BEFORE = dt.date(2025, 12, 30), DAY - dt.timedelta(1)

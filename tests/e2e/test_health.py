@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flink_jobs import order_log, stores
-from tests.e2e.conftest import Local, wait_until
+from tests.local import Local, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "health"

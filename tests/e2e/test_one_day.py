@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 import requests
 
-from flink_jobs import compiled, datagen, order_log, runs, stores
+from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
 from flink_jobs.checks import ABSENT
-from flink_jobs.flink_rest import cancel
 from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import port_of
-from tests.e2e.conftest import Local, wait_until
+from tests.local import Local, is_filed, is_marked, wait_until
 
 FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
@@ -62,22 +61,9 @@ def differing(result: dict) -> set[str]:
     return {check["name"] for check in result["all"]["checks"] if check["verdict"] in ("DIFFERENT", "MISSING", "OPEN")}
 
 
-def is_marked(local: Local, run: str, day: dt.date) -> bool:
-    with stores.hbase(local.settings) as connection:
-        family = runs.get(connection, run).family
-        return local.settings.time.day_end(day) in runs.markers(connection, str(day), run, family)
-
-
-def is_filed(local: Local, run: str, day: dt.date) -> bool:
-    """Whether the last version of a day is in HDFS: files are committed by the checkpoint after the marker."""
-    with stores.hdfs(local.settings) as files:
-        versions, _ = stores.read_sales_files(files, local.settings, str(day), run)
-    return local.settings.time.day_end(day) in versions
-
-
 def stop(local: Local, run: str) -> None:
     with stores.hbase(local.settings) as connection:
-        cancel(local.settings, "realtime", runs.get(connection, run).flink_job_id)
+        flink_rest.cancel(local.settings, "realtime", runs.get(connection, run).flink_job_id)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +81,9 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
     datagen.write_ledger(plan, ledger)
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
-    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
-    streaming = local.submit("daily_report", "--topic", TOPIC)
+    # By the real `flink run`, as a user does; all others go through tests/warm.
+    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC, flink_run=True)
+    streaming = local.submit("daily_report", "--topic", TOPIC, flink_run=True)
     records = plan.records()
     # The log stops in mid-day and goes on once the jobs have shown what they made of its first half.
     order_log.produce(settings, TOPIC, islice(records, len(plan) // 3))
@@ -107,7 +94,9 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     end = settings.time.day_end(EMPTY)
     wait_until(lambda: is_marked(local, streaming, EMPTY), "the marker of the empty day")
     wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
-    batch_1 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "1")
+    batch_1 = local.submit(
+        "daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "1", flink_run=True
+    )
     batch_2 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "2")
     return Story(local, dashboard, streaming, batch_1, batch_2, ledger)
 
@@ -157,8 +146,17 @@ def reconciled(story: Story, day: dt.date) -> str:
     return str(said)
 
 
+def submitted(local: Local, run: str) -> tuple[dict, list]:
+    """The options and the plan that the batch cluster was given with the run's last job."""
+    with stores.hbase(local.settings) as connection:
+        job = f"jobs/{runs.get(connection, run).flink_job_id}"
+    options = flink_rest.ask(local.settings, "batch", f"{job}/config")["execution-config"]
+    return options, flink_rest.ask(local.settings, "batch", f"{job}/plan")["plan"]["nodes"]
+
+
 def test_the_same_batch_run_again_doubles_nothing(story: Story):
     settings = story.local.settings
+    by_flink_run = submitted(story.local, story.batch_1)
     killed = f"{settings.hdfs.root}/daily_sales/.staging_1/task-0-attempt-0/dt={FIRST}/run={story.batch_1}"
     with stores.hdfs(settings) as files:
         files.makedirs(killed)
@@ -168,6 +166,7 @@ def test_the_same_batch_run_again_doubles_nothing(story: Story):
     assert again == story.batch_1
     with stores.hdfs(settings) as files:
         assert not files.exists(killed), "what a killed attempt left is still there"
+    assert submitted(story.local, again) == by_flink_run, "tests/warm does not submit what `flink run` does"
     story.reconcile(code=0, batch=story.batch_1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flink_jobs import stores
-from tests.e2e.conftest import Local
+from tests.local import Local
 from udfs.redis_sink import RedisSink, RedisTarget
 
 DAY, MINUTE = "2025-11-11", 1762790400000

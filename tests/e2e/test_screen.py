@@ -25,7 +25,7 @@ from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack import find_instance, to_toml
 from flink_jobs.stack.control import down_one, up
 from flink_jobs.stack.instance import home
-from tests.e2e.conftest import COMMAND, MEASURED, Local, wait_until
+from tests.local import COMMAND, MEASURED, Local, wait_until
 from udfs.redis_sink import RedisSink, RedisTarget
 
 MIDNIGHT = 1_750_176_000_000  # 2025-06-18T00:00:00+08:00: a day that no other test has

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
-from tests.e2e.conftest import Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.local import Local, is_filed, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "sql-client"

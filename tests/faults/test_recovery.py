@@ -20,8 +20,7 @@ import redis as redis_client
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.stack import control, open_instance, processes, to_toml
-from tests.e2e.conftest import MEASURED, Local, wait_until
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.local import MEASURED, Local, is_filed, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "recovery"

@@ -19,9 +19,8 @@ from flink_jobs.order_log import HEARTBEAT, Record
 from flink_jobs.settings import Settings
 from flink_jobs.stack import to_toml
 from flink_jobs.truth import read_truth, rules_of
-from tests.e2e.conftest import MEASURED, Local, wait_until
-from tests.e2e.test_backfill import CITY, PROVINCE, order, written
-from tests.e2e.test_one_day import is_filed, is_marked
+from tests.backfill_story import CITY, PROVINCE, order, written
+from tests.local import MEASURED, Local, is_filed, is_marked, wait_until
 
 FIRST = dt.date(2025, 9, 1)
 SECOND, THIRD = (FIRST + dt.timedelta(n) for n in (1, 2))

@@ -24,7 +24,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.runs import Run
 from flink_jobs.settings import Settings
 from flink_jobs.stores import Table
-from tests.e2e.conftest import Local
+from tests.local import Local
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 
 DAY = dt.date(2025, 9, 9)

@@ -1,0 +1,125 @@
+"""The command line against servers of the tests' own, as a user calls it, and what the stories share."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs import runs, stores
+from flink_jobs.settings import ROOT, Settings
+from flink_jobs.stack.instance import home
+
+MEASURED: dict[str, float] = {}
+"""What tests measured on the way, by what it is; printed at the end, asserted nowhere."""
+COMMAND = "from flink_jobs.cli import main; main()"
+WARM_COMMAND = "from pathlib import Path; from flink_jobs import stack; stack.flink_bin = lambda: Path({!r}); "
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+    """Poll until the condition holds; fail with what was waited for."""
+    waiting = Retrying(
+        retry=retry_if_result(lambda ok: not ok),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(0.5),
+        retry_error_callback=lambda _: pytest.fail(f"not within {seconds:.0f} s: {what}"),
+    )
+    waiting(condition)
+
+
+@dataclass(frozen=True)
+class Local:
+    """The test instance: its settings, and `samewater` as a user calls it.
+
+    `flink`: the command that stands for `flink`, answered by a JVM that stays (tests/warm).
+    """
+
+    settings: Settings
+    conf: Path
+    flink: Path
+
+    def samewater(
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        root: Path = ROOT,
+        conf: Path | None = None,
+        flink_run: bool = False,
+    ) -> str:
+        """Run a command and return what it printed; `code`: the exit code it must have (None: any).
+
+        `root`: a copy of the code to run instead of this one. `flink_run`: jobs are submitted by the real `flink run`.
+        """
+        done = self.run(*arguments, code=code, root=root, conf=conf, flink_run=flink_run)
+        return done.stdout + done.stderr
+
+    def run(
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        root: Path = ROOT,
+        conf: Path | None = None,
+        flink_run: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """As `samewater`; returns the ended process."""
+        environment = {**os.environ, "PYTHONPATH": str(root), "SAMEWATER_HOME": str(home().resolve())}
+        command = COMMAND if flink_run else WARM_COMMAND.format(str(self.flink)) + COMMAND
+        done = subprocess.run(
+            [sys.executable, "-c", command, "--conf", str(conf or self.conf), *arguments],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        assert code is None or done.returncode == code, f"exit code {done.returncode}: {output}"
+        return done
+
+    def submit(self, job: str, *arguments: str, root: Path = ROOT, flink_run: bool = False) -> str:
+        """Submit a job; returns its run id."""
+        return self.samewater("submit", job, *arguments, root=root, flink_run=flink_run).split()[-1]
+
+    def reconcile(self, *arguments: str, code: int) -> dict[str, Any]:
+        """The result of `reconcile --json` by name of check, besides the whole under `all`."""
+        result = json.loads(self.run("reconcile", "--json", *arguments, code=code).stdout)
+        return {check["name"]: check for check in result["checks"]} | {"all": result}
+
+
+def is_marked(local: Local, run: str, day: dt.date) -> bool:
+    """Whether a run has marked the last version of a day."""
+    with stores.hbase(local.settings) as connection:
+        family = runs.get(connection, run).family
+        return local.settings.time.day_end(day) in runs.markers(connection, str(day), run, family)
+
+
+def is_filed(local: Local, run: str, day: dt.date) -> bool:
+    """Whether the last version of a day is in HDFS: files are committed by the checkpoint after the marker."""
+    with stores.hdfs(local.settings) as files:
+        versions, _ = stores.read_sales_files(files, local.settings, str(day), run)
+    return local.settings.time.day_end(day) in versions
+
+
+def changed_code(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:
+    """Copy the code into a folder, with texts replaced: file -> (old, new) pairs, each of which must occur."""
+    for part in ("flink_jobs", "udfs", "sql", "conf", "tools"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, pairs in changes.items():
+        file = folder / name
+        text = file.read_text(encoding="utf-8")
+        for old, new in pairs:
+            assert old in text, f"{name} no longer holds {old!r}: the test breaks nothing"
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+    return folder

@@ -1,0 +1,94 @@
+"""The daily report's queries, in both modes, say of a dirty day what the oracle says, row by row."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from flink_jobs import checks, daily_report, datagen, oracle, order_log
+from flink_jobs.settings import Settings
+from flink_jobs.truth import read_truth, rules_of
+from tests.sql.queries import Rows, last_versions, run_queries
+
+FIRST, SECOND = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
+TOPIC = "orders"
+ORDERS = 2_000
+
+
+@pytest.fixture(scope="module")
+def truth(kafka: Settings) -> oracle.Day:
+    """What the oracle says of the first of two days that are in the log."""
+    plan = datagen.Plan(datagen.Spec.by(kafka, seed=20251111, first=FIRST, last=SECOND, orders=ORDERS))
+    order_log.create_topic(kafka, TOPIC, kafka.kafka.partitions)
+    order_log.produce(kafka, TOPIC, plan.records())
+    return read_truth(kafka, rules_of(kafka), TOPIC, str(FIRST), str(FIRST)).days[str(FIRST)]
+
+
+def has_passed_the_first_day(rows: Rows) -> bool:
+    """Whether each query, and each level of the report, has said something of the second day: the first is complete."""
+    end = f"{SECOND} 00:00:00.000"
+    levels = {
+        (row["province"] == "ALL", row["city"] == "ALL")
+        for row in rows["daily_sales"]
+        if (row["version_end"] or "") > end
+    }
+    others = all(
+        any((row["version_end"] or "") > end for row in rows[query]) for query in ("verdict_counts", "conflicting")
+    )
+    return len(levels) == 3 and others and any(row["dt"] == str(SECOND) for row in rows["rejected"])
+
+
+def tables(rows: Rows) -> dict[str, dict[str, dict[str, str]]]:
+    """The rows of the first day as `checks` has the oracle's: no row may stand twice."""
+    end = f"{SECOND} 00:00:00.000"
+    sales, verdicts, conflicting = (
+        last_versions(rows[query], end) for query in ("daily_sales", "verdict_counts", "conflicting")
+    )
+    rejected = [row for row in rows["rejected"] if row["dt"] == str(FIRST)]
+    offsets = ("records", "offset_min", "offset_max", "offset_sum")
+    found = {
+        "sales": {
+            f"{row['province']}|{row['city']}": {name: str(row[name]) for name in ("orders", "amount", "users")}
+            for row in sales
+        },
+        "verdicts": {
+            f"{int(row['kafka_partition'] or -1):05}|{row['verdict']}": {name: str(row[name]) for name in offsets}
+            for row in verdicts
+        },
+        "conflicting": {str(n): {"records": str(row["order_ids"])} for n, row in enumerate(conflicting)},
+        "rejected": {
+            f"{int(row['kafka_partition'] or -1):05}|{row['kafka_offset']}": {
+                "verdict": str(row["verdict"]),
+                "reason": row["reason"] or "",
+                "ingest_time": str(row["ingest_time"]),
+            }
+            for row in rejected
+        },
+    }
+    assert len(found["sales"]) == len(sales), "a place stands twice"
+    assert len(found["verdicts"]) == len(verdicts), "a verdict stands twice"
+    assert len(found["rejected"]) == len(rejected), "a record stands twice"
+    return found
+
+
+def expected(truth: oracle.Day) -> dict[str, dict[str, dict[str, str]]]:
+    assert truth.conflicting > 0, "the day has no conflicting order"
+    verdicts = checks.verdict_table(truth)
+    return {
+        "sales": checks.sales_table(truth),
+        "conflicting": {"0": verdicts.pop(checks.CONFLICTING)},
+        "verdicts": verdicts,
+        "rejected": checks.rejected_table(truth),
+    }
+
+
+def test_batch_says_what_the_oracle_says(kafka: Settings, truth: oracle.Day):
+    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST))) == expected(truth)
+
+
+def test_streaming_says_what_the_oracle_says_once_the_log_has_passed_the_day(kafka: Settings, truth: oracle.Day):
+    rows = run_queries(kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), until=has_passed_the_first_day)
+    assert tables(rows) == expected(truth)
+    versions = {row["version_end"] for row in rows["daily_sales"] if (row["day_start"] or "").startswith(str(FIRST))}
+    assert len(versions) == 24, "an hour of the day has no version"

@@ -1,0 +1,152 @@
+"""`flink` without the start of a JVM: the same command line in a JVM that stays, one for each cluster.
+
+A submission takes some 16 seconds of CPU, most of them to load and compile the same planner again. Here Flink's own
+`CliFrontend` is given the arguments of `flink run` in a JVM that has done so before: options, the client's Python
+process, what is uploaded and what is said are those of the real command. One request after the other per cluster, for a
+client has one context. It differs in two ways: nothing is niced, and the Python process is told its folder and
+environment by a script (`python.client.executable`), for it would inherit those of the JVM.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import py4j.java_gateway
+from pyflink.pyflink_gateway_server import launch_gateway_server_process, read_from_config
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs.stack.instance import is_free
+from tests.warm import command
+
+START_S = 120.0
+
+
+class _Jvm:
+    """A JVM with the class path and the options of `flink` in this environment."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self.environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+        self._folder = folder
+        self._lock = threading.Lock()
+        options = read_from_config("env.java.opts.client", "", environment["FLINK_CONF_DIR"])
+        starting = self.environment | {"JVM_ARGS": f"{options} -Xmx1g", "FLINK_LOG_DIR": str(folder)}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        # Ends with this process: it reads from a pipe of ours.
+        self._process: subprocess.Popen[bytes] = launch_gateway_server_process(
+            starting,
+            ["-c", "org.apache.flink.api.python.shaded.py4j.GatewayServer", "local", "--die-on-broken-pipe", str(port)],
+        )
+        waiting = Retrying(
+            retry=retry_if_result(lambda there: not there), stop=stop_after_delay(START_S), wait=wait_fixed(0.1)
+        )
+        waiting(lambda: not is_free(port) or self._process.poll() is not None)
+        if self._process.poll() is not None:
+            assert self._process.stderr is not None
+            raise RuntimeError(f"the warm JVM did not start: {self._process.stderr.read().decode()}")
+        self._gateway = py4j.java_gateway.JavaGateway(
+            gateway_parameters=py4j.java_gateway.GatewayParameters(port=port, auto_convert=True)
+        )
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> tuple[int, str]:
+        """As `flink` with these arguments, in this folder; its exit code, and all that it printed."""
+        java = self._gateway.jvm.java.lang
+        flink = self._gateway.jvm.org.apache.flink
+        with self._lock:
+            verb, *rest = arguments
+            given = [verb, "-pyclientexec", str(self._python(environment, folder)), *rest]
+            said = self._folder / "said"
+            printing = self._gateway.jvm.java.io.PrintStream(str(said))
+            before = java.System.out, java.System.err
+            java.System.setOut(printing)
+            java.System.setErr(printing)
+            try:
+                conf = environment["FLINK_CONF_DIR"]
+                configuration = flink.configuration.GlobalConfiguration.loadConfiguration(conf)
+                frontend = flink.client.cli.CliFrontend
+                lines = frontend.loadCustomCommandLines(configuration, conf)
+                array = self._gateway.new_array(java.String, len(given))
+                for n, argument in enumerate(given):
+                    array[n] = argument
+                code = frontend(configuration, lines).parseAndRun(array)
+            finally:
+                java.System.setOut(before[0])
+                java.System.setErr(before[1])
+                printing.close()
+            return int(code), said.read_text(encoding="utf-8")
+
+    def _python(self, environment: Mapping[str, str], folder: str) -> Path:
+        """A Python that works in this folder and environment; what Flink sets for it comes first."""
+        others = {name: value for name, value in environment.items() if self.environment.get(name) != value}
+        path = others.pop("PYTHONPATH", "")
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in others.items() if name.isidentifier()]
+        lines.append(f'export PYTHONPATH="$PYTHONPATH":{shlex.quote(path)}')
+        script = self._folder / "python"
+        start = f"cd {shlex.quote(folder)} && exec {shlex.quote(sys.executable)} "
+        script.write_text("\n".join(["#!/bin/sh", *lines, start + '"$@"', ""]), encoding="utf-8")
+        script.chmod(0o755)
+        return script
+
+    def close(self) -> None:
+        self._gateway.close()
+        self._process.terminate()
+        self._process.wait(30)
+
+
+class WarmFlink:
+    """The command `flink` (`command`: its path), answered by JVMs that start when they are first needed."""
+
+    def __init__(self) -> None:
+        self._temporary = TemporaryDirectory(prefix="warm-")
+        self._folder = Path(self._temporary.name)
+        self._jvms: dict[str, _Jvm] = {}
+        self._starting = threading.Lock()
+        place = self._folder / "socket"
+        self.command = self._folder / "flink"
+        client = shlex.join([sys.executable, "-IS", command.__file__, str(place)])
+        self.command.write_text(f'#!/bin/sh\nexec {client} "$@"\n', encoding="utf-8")
+        self.command.chmod(0o755)
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                asked = json.loads(self.rfile.read())
+                try:
+                    answer = outer._answer(asked)
+                except Exception as failure:  # noqa: BLE001, told by the command that asked
+                    answer = (1, f"error: the JVM that stays: {failure!r}\n")
+                self.wfile.write(json.dumps(answer).encode())
+
+        self._server = socketserver.ThreadingUnixStreamServer(str(place), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _answer(self, asked: Mapping[str, Any]) -> tuple[int, str]:
+        environment = asked["environment"]
+        conf = environment["FLINK_CONF_DIR"]
+        with self._starting:
+            if conf not in self._jvms:
+                folder = self._folder / str(len(self._jvms))
+                folder.mkdir(exist_ok=True)
+                self._jvms[conf] = _Jvm(environment, folder)
+        return self._jvms[conf].run(asked["arguments"], environment, asked["folder"])
+
+    def __enter__(self) -> WarmFlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for jvm in self._jvms.values():
+            jvm.close()
+        self._temporary.cleanup()
