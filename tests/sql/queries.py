@@ -35,13 +35,14 @@ def run_queries(
     topic: str,
     days: tuple[dt.date, dt.date],
     root: Path = ROOT,
-    until: Callable[[Rows], bool] | None = None,
+    until: Callable[[str, Row], bool] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Rows:
     """Query -> its rows in the order in which they came; a row: column -> value as SQL casts it to STRING.
 
     `module`: a job, whose QUERIES, `query` and `options` are used. `days`: the first and the last. `until`: streaming
-    reads on for ever, so this tells by the rows so far when enough have come; the job is cancelled then. `root`: a copy
+    reads on for ever, so this is given each query's rows as they come, and tells when enough have; the job is cancelled
+    then. `root`: a copy
     of the code whose SQL and functions are run instead; what else is changed in it counts for nothing here. `options`:
     Flink's, over those of the job.
 
@@ -64,7 +65,7 @@ def run_queries(
                 assert row.get_row_kind() == RowKind.INSERT, f"a row is taken back: {row}"
                 query, members = row
                 rows[query].append(json.loads(members))
-                if until is not None and until(rows):
+                if until is not None and until(query, rows[query][-1]):
                     return
 
     with ThreadPoolExecutor(1) as reader:

@@ -1,10 +1,10 @@
-"""`flink` without the start of a JVM: the same command line in a JVM that stays, one for each cluster.
+"""`flink` without the start of a JVM: the same command line in JVMs that stay, as many as are at work at once.
 
-A submission takes some 16 seconds of CPU, most of them to load and compile the same planner again. Here Flink's own
+A submission takes some 26 seconds of CPU, most of them to load and compile the same planner again. Here Flink's own
 `CliFrontend` is given the arguments of `flink run` in a JVM that has done so before: options, the client's Python
-process, what is uploaded and what is said are those of the real command. One request after the other per cluster, for a
-client has one context. It differs in two ways: nothing is niced, and the Python process is told its folder and
-environment by a script (`python.client.executable`), for it would inherit those of the JVM.
+process, what is uploaded and what is said are those of the real command. It differs in two ways: nothing is niced, and
+the Python process is told its folder and environment by a script (`python.client.executable`), for it would inherit
+those of the JVM.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class _Jvm:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
         self._folder = folder
-        self._lock = threading.Lock()
         options = read_from_config("env.java.opts.client", "", environment["FLINK_CONF_DIR"])
         starting = self.environment | {"JVM_ARGS": f"{options} -Xmx1g", "FLINK_LOG_DIR": str(folder)}
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -62,28 +61,27 @@ class _Jvm:
         """As `flink` with these arguments, in this folder; its exit code, and all that it printed."""
         java = self._gateway.jvm.java.lang
         flink = self._gateway.jvm.org.apache.flink
-        with self._lock:
-            verb, *rest = arguments
-            given = [verb, "-pyclientexec", str(self._python(environment, folder)), *rest]
-            said = self._folder / "said"
-            printing = self._gateway.jvm.java.io.PrintStream(str(said))
-            before = java.System.out, java.System.err
-            java.System.setOut(printing)
-            java.System.setErr(printing)
-            try:
-                conf = environment["FLINK_CONF_DIR"]
-                configuration = flink.configuration.GlobalConfiguration.loadConfiguration(conf)
-                frontend = flink.client.cli.CliFrontend
-                lines = frontend.loadCustomCommandLines(configuration, conf)
-                array = self._gateway.new_array(java.String, len(given))
-                for n, argument in enumerate(given):
-                    array[n] = argument
-                code = frontend(configuration, lines).parseAndRun(array)
-            finally:
-                java.System.setOut(before[0])
-                java.System.setErr(before[1])
-                printing.close()
-            return int(code), said.read_text(encoding="utf-8")
+        verb, *rest = arguments
+        given = [verb, "-pyclientexec", str(self._python(environment, folder)), *rest]
+        array = self._gateway.new_array(java.String, len(given))
+        for n, argument in enumerate(given):
+            array[n] = argument
+        flink.client.python.PythonEnvUtils.setPythonException(None)  # else that of an earlier failure would be told
+        said = self._folder / "said"
+        printing = self._gateway.jvm.java.io.PrintStream(str(said))
+        before = java.System.out, java.System.err
+        java.System.setOut(printing)
+        java.System.setErr(printing)
+        try:
+            conf = environment["FLINK_CONF_DIR"]
+            configuration = flink.configuration.GlobalConfiguration.loadConfiguration(conf)
+            frontend = flink.client.cli.CliFrontend
+            code = frontend(configuration, frontend.loadCustomCommandLines(configuration, conf)).parseAndRun(array)
+        finally:
+            java.System.setOut(before[0])
+            java.System.setErr(before[1])
+            printing.close()
+        return int(code), said.read_text(encoding="utf-8")
 
     def _python(self, environment: Mapping[str, str], folder: str) -> Path:
         """A Python that works in this folder and environment; what Flink sets for it comes first."""
@@ -109,8 +107,9 @@ class WarmFlink:
     def __init__(self) -> None:
         self._temporary = TemporaryDirectory(prefix="warm-")
         self._folder = Path(self._temporary.name)
-        self._jvms: dict[str, _Jvm] = {}
-        self._starting = threading.Lock()
+        self._all: list[_Jvm] = []
+        self._idle: dict[str, list[_Jvm]] = {}
+        self._lock = threading.Lock()
         place = self._folder / "socket"
         self.command = self._folder / "flink"
         client = shlex.join([sys.executable, "-IS", command.__file__, str(place)])
@@ -134,12 +133,22 @@ class WarmFlink:
     def _answer(self, asked: Mapping[str, Any]) -> tuple[int, str]:
         environment = asked["environment"]
         conf = environment["FLINK_CONF_DIR"]
-        with self._starting:
-            if conf not in self._jvms:
-                folder = self._folder / str(len(self._jvms))
-                folder.mkdir(exist_ok=True)
-                self._jvms[conf] = _Jvm(environment, folder)
-        return self._jvms[conf].run(asked["arguments"], environment, asked["folder"])
+        jvm = self._take(environment)
+        answer = jvm.run(asked["arguments"], environment, asked["folder"])
+        with self._lock:  # after a failure of its own it is not used again
+            self._idle[conf].append(jvm)
+        return answer
+
+    def _take(self, environment: Mapping[str, str]) -> _Jvm:
+        """A JVM that nobody uses now; a client has one context, so each serves one request at a time."""
+        with self._lock:
+            idle = self._idle.setdefault(environment["FLINK_CONF_DIR"], [])
+            if idle:
+                return idle.pop()
+            folder = self._folder / str(len(self._all))
+            folder.mkdir(exist_ok=True)
+            self._all.append(_Jvm(environment, folder))
+            return self._all[-1]
 
     def __enter__(self) -> WarmFlink:
         return self
@@ -147,6 +156,6 @@ class WarmFlink:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        for jvm in self._jvms.values():
+        for jvm in self._all:
             jvm.close()
         self._temporary.cleanup()
