@@ -24,7 +24,7 @@ from flink_jobs.settings import ROOT, Settings
 
 Row = dict[str, str | None]
 Rows = dict[str, list[Row]]
-SECONDS = 240.0
+SECONDS = 600.0
 STEPS = {"daily_report": "HOUR", "realtime_dashboard": "MINUTE"}
 
 
