@@ -75,7 +75,8 @@ from flink_jobs.waiting import last_answer
 ROWS_PRINTED = 20
 DAYS_IN_FULL = 7
 NOTHING = "nothing to compare"
-LATE_METRIC = "numLateRecordsDropped"
+LATE_METRIC = "numlaterecordsdropped"
+"""End of a metric's name in lower case: a window join has `leftNumLateRecordsDropped` and one for its right side."""
 _METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked
 _HTTP_S = 10.0
 
@@ -258,33 +259,46 @@ def dropped_late(settings: Settings, flink_job_id: str) -> Table | str:
             found = answer.json()
             if found["state"] != "RUNNING":
                 return f"the job is {found['state']}"
-            counts = _late_metrics(job, [vertex["id"] for vertex in found["vertices"]])
+            counts = late_counts(job, {vertex["id"]: vertex["name"] for vertex in found["vertices"]})
         except requests.ConnectionError:
             continue
         except requests.RequestException as broken:
             return f"{cluster.rest} does not tell: {type(broken).__name__}"
-        return counts or "no operator of the job counts dropped records"
+        return counts
     return why
 
 
-def _late_metrics(job: str, vertices: Iterable[str]) -> Table:
-    found: Table = {}
+def late_counts(job: str, vertices: Mapping[str, str]) -> Table | str:
+    """Operator -> late records that it dropped, summed over its subtasks; or why that cannot be told.
+
+    `job`: its address at the REST API; `vertices`: id -> name, all that it has. One that does not tell its metrics
+    within `_METRICS_S` counts as unknown, not as none, unless another one is known to have dropped some. Operators of
+    one name in several vertices are added up.
+    """
     gathered = Retrying(
         retry=retry_if_result(lambda metrics: not metrics),
         stop=stop_after_delay(_METRICS_S),
         wait=wait_fixed(0.5),
-        retry_error_callback=lambda _: [],
+        retry_error_callback=last_answer,
     )
     # The cluster answers from a copy, as old as metrics.fetcher.update-interval, and renews it when asked: names first.
-    addresses = [f"{job}/vertices/{vertex}/subtasks/metrics" for vertex in vertices]
-    for address, metrics in [(address, gathered(_json, address)) for address in addresses]:
-        names = [metric["id"] for metric in metrics]
-        late = [metric for metric in names if metric.endswith(LATE_METRIC)]
+    addresses = {vertex: f"{job}/vertices/{vertex}/subtasks/metrics" for vertex in vertices}
+    names = {vertex: [m["id"] for m in gathered(_json, address)] for vertex, address in addresses.items()}
+    silent = [vertices[vertex] for vertex, known in names.items() if not known]
+    dropped: Counter[str] = Counter()
+    for vertex, known in names.items():
+        late = [name for name in known if name.lower().endswith(LATE_METRIC)]
         if late:
-            asked = ",".join(urllib.parse.quote(metric, safe="") for metric in late)
-            values = _json(f"{address}?get={asked}&agg=sum")
-            found |= {value["id"]: {"dropped": str(int(value["sum"]))} for value in values}
-    return found
+            asked = ",".join(urllib.parse.quote(name, safe="") for name in late)
+            sums = {value["id"]: int(value["sum"]) for value in _json(f"{addresses[vertex]}?get={asked}&agg=sum")}
+            dropped.update(sums)
+            if sums.keys() != set(late):
+                silent.append(vertices[vertex])
+    if silent and not any(dropped.values()):
+        return f"{', '.join(silent)} does not tell its metrics"
+    if not dropped:
+        return "no operator of the job counts dropped records"
+    return {name: {"dropped": str(count)} for name, count in dropped.items()}
 
 
 def _json(address: str) -> Any:

@@ -527,6 +527,45 @@ def test_a_job_that_dropped_late_records_is_red_and_names_the_operator(
     assert found.differences == [("Window_7.numLateRecordsDropped", "dropped", "0", "3")]
 
 
+def window_of_another_vertex(name: str, count: float) -> dict[str, Any]:
+    """The answers of METRICS, with a third vertex whose operator has a count of this name."""
+    path = "jobs/j/vertices/v3/subtasks/metrics"
+    return {
+        **METRICS,
+        "jobs/j": {**JOB, "vertices": [{"id": "v3", "name": "WindowJoin"}, *JOB["vertices"]]},
+        path: [{"id": name}],
+        f"{path}?get={name}&agg=sum": [{"id": name, "sum": count}],
+    }
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_window_join_counts_dropped_records_under_names_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, side: str
+) -> None:
+    name = f"WindowJoin_9.{side}NumLateRecordsDropped"
+    found = dropped(monkeypatch, window_of_another_vertex(name, 2.0), settings)
+    assert found.differences == [(name, "dropped", "0", "2")]
+
+
+def test_operators_of_one_name_in_two_vertices_do_not_hide_each_other(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    name = "Window_7.numLateRecordsDropped"  # the last vertex has it too, and dropped nothing
+    found = dropped(monkeypatch, window_of_another_vertex(name, 2.0), settings)
+    assert found.differences == [(name, "dropped", "0", "2")]
+
+
+@pytest.mark.parametrize("path", ["jobs/j/vertices/v2/subtasks/metrics", "get=Window_7"])
+def test_a_vertex_that_tells_nothing_is_not_taken_for_one_that_dropped_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, path: str
+) -> None:
+    answers = window_of_another_vertex("Over_9.numLateRecordsDropped", 0.0)
+    silent = {name: [] if name.endswith(path) or path in name else answer for name, answer in answers.items()}
+    monkeypatch.setattr(reconcile, "_METRICS_S", 0)
+    found = dropped(monkeypatch, silent, settings)
+    assert (found.verdict, found.right) == (UNKNOWN, "GlobalWindow does not tell its metrics")
+
+
 def test_a_job_that_no_cluster_knows_is_not_available_and_not_red(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
