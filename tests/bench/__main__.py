@@ -18,7 +18,7 @@ BY_SIZE = {"throughput", "queries", "state", "files"}
 
 @click.command()
 @click.option(
-    "--orders", multiple=True, type=click.IntRange(min=1000), default=(500_000, 1_000_000, 2_000_000), show_default=True
+    "--orders", multiple=True, type=click.IntRange(min=1000), default=(2_000_000, 8_000_000), show_default=True
 )
 @click.option("--rate", multiple=True, type=click.IntRange(min=100), default=(2_000, 10_000), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)

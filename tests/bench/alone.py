@@ -1,6 +1,7 @@
 """What do the queries cost without the stores, how do they grow, and why does the report keep its state off the heap?
 
-Every run reads a topic to its end into `blackhole` (queries.py); its clock is that of the Flink job.
+Every run reads a topic to its end into `blackhole` (queries.py); its clock is that of the Flink job. Beside the jobs:
+the same question in bare SQL, and the reading alone (queries.BESIDE).
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from dataclasses import dataclass
 
 from flink_jobs import flink_rest, stack, submit
 from flink_jobs.settings import ROOT
+from tests.bench import cost
 from tests.bench.figures import Figures
 from tests.bench.hand_loop import Sales
 from tests.bench.place import DAY, Pauses, Place, Say
 
+TITLE = "The queries alone, into blackhole"
 CASES = (("realtime_dashboard", "streaming"), ("daily_report", "streaming"), ("daily_report", "batch"))
+BESIDE = {cost.METADATA: "metadata_alone", cost.BARE: "bare_sql"}
+SLOTS = 2  # of which the processor time is told
 BACKENDS = {"heap (hashmap)": "hashmap", "off-heap (rocksdb)": "rocksdb"}
 
 
@@ -27,6 +32,7 @@ class Run:
     seconds: float
     checkpoints: list[tuple[float, float]]
     sales: Sales | None
+    cost: cost.Cost
 
 
 def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
@@ -34,40 +40,57 @@ def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
     cluster = flink_rest.CLUSTERS[mode]
     rest = getattr(place.settings.flink, cluster).rest
     command = [str(stack.flink_bin()), "run", "-m", rest, "-pym", "tests.bench.queries", "-pyfs", str(submit.package())]
-    done = subprocess.run(
-        [*command, "--", name, mode, "--conf", place.conf, "--day", str(DAY), *arguments],
-        env={**stack.flink_env(place.settings, cluster), "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    with cost.measured(place, cluster) as spent:
+        done = subprocess.run(
+            [*command, "--", name, mode, "--conf", place.conf, "--day", str(DAY), *arguments],
+            env={**stack.flink_env(place.settings, cluster), "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
     answers = [line for line in done.stdout.splitlines() if line.startswith('{"job"')]
     if done.returncode != 0 or not answers:
         raise SystemExit(f"the queries of {name} failed in {mode}: {(done.stdout + done.stderr)[-2000:]}")
     answer = json.loads(answers[-1])
+    spent.seconds = float(place.rest(cluster, f"jobs/{answer['job']}")["duration"]) / 1000
     return Run(
-        float(place.rest(cluster, f"jobs/{answer['job']}")["duration"]) / 1000,
+        spent.seconds,
         place.checkpoints(answer["job"]) if mode == "streaming" else [],
         answer["sales"] and {city: (o, c, u) for city, (o, c, u) in answer["sales"].items()},
+        spent,
     )
 
 
 def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
-    """The queries of both jobs into `blackhole`, by size and by slots."""
-    figures.section("The queries alone, into blackhole")
+    """The queries of both jobs into `blackhole`, by size and by slots; with SLOTS slots the processor time too."""
+    sizes = sorted(records)
     for number in range(rounds):
-        for size in records:
+        taken: dict[str, dict[int, cost.Cost]] = {}
+
+        def one(contestant: str, name: str, mode: str, size: int, slots: int, round_: int = number) -> cost.Cost:
+            figures.section(TITLE)
+            label = f"{contestant}, {size:,} orders, {_slots(slots)}"
+            say(f"round {round_ + 1}: {label}")
+            found = run(place, name, mode, "--topic", f"orders-{size}", "--parallelism", str(slots))
+            figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
+            if found.checkpoints:
+                figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
+            return found.cost
+
+        for size in sizes:
+            for contestant, name in BESIDE.items():
+                taken.setdefault(contestant, {})[size] = one(contestant, name, "streaming", size, SLOTS)
             for name, mode in CASES:
-                for slots in (1, 2):
-                    label = f"{name} {mode}, {size:,} orders, {_slots(slots)}"
-                    say(f"round {number + 1}: {label}")
-                    found = run(place, name, mode, "--topic", f"orders-{size}", "--parallelism", str(slots))
-                    figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
-                    if found.checkpoints:
-                        figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
-    smallest = min(records)
+                one(f"{name} {mode}", name, mode, size, 1)
+                spent = one(f"{name} {mode}", name, mode, size, SLOTS)
+                taken.setdefault(f"{name} {mode}, {cost.BLACKHOLE}", {})[size] = spent
+        for contestant, costs in taken.items():
+            cost.note(figures, contestant, costs, records)
+    cost.compare(figures, [f"{name} {mode}" for name, mode in CASES], sizes)
+    figures.section(TITLE)
+    smallest = sizes[0]
     for name, mode in CASES:
-        for size in records:
+        for size in sizes:
             figures.compare(
                 f"{name} {mode}, {size:,} orders, {_slots(2)}", f"{name} {mode}, {size:,} orders, {_slots(1)}"
             )

@@ -106,6 +106,21 @@ class Place:
         """An answer of Flink's REST API."""
         return flink_rest.ask(self.settings, cluster, path)
 
+    def pid(self, server: str) -> int:
+        """Process id of a server; raises `SystemExit` if it does not run."""
+        found = next((row.pid for row in status(self.instance) if row.server == server and row.pid), None)
+        if found is None:
+            raise SystemExit(f"{server} does not run; see its log")
+        return found
+
+    def taskmanager_metrics(self, cluster: str, names: Iterable[str]) -> dict[str, float]:
+        """Metrics of a cluster's TaskManagers by name, the greatest of them; one not gathered yet is left out."""
+        found: dict[str, float] = {}
+        for manager in self.rest(cluster, "taskmanagers")["taskmanagers"]:
+            for metric in self.rest(cluster, f"taskmanagers/{manager['id']}/metrics?get={','.join(names)}"):
+                found[metric["id"]] = max(found.get(metric["id"], 0.0), float(metric["value"]))
+        return found
+
     def memory(self) -> dict[str, float]:
         """Server -> resident MiB; `python workers` and `redis` count too."""
         rows = {row.server: row for row in status(self.instance)}
@@ -142,9 +157,9 @@ class Pauses:
 
 
 @contextmanager
-def servers(say: Say) -> Iterator[Place]:
-    """Servers of the benchmark's own, removed with their data in the end."""
-    name = f"bench-{os.getpid()}"
+def servers(say: Say, what: str = "bench") -> Iterator[Place]:
+    """Servers of the benchmark's own (or of `what` else), removed with their data in the end."""
+    name = f"{what}-{os.getpid()}"
     instance = create_instance(name, TASKMANAGER_MB)
     try:
         up(instance, say)

@@ -1,7 +1,8 @@
 """What do a job's queries cost without its stores? The program that `alone.py` hands to `flink run`.
 
 Reads the order topic up to its present end, in both modes, or Parquet files with the same records; writes into
-`blackhole`, or for files returns the day's sales by city. Last line of its output: `{"job": id, "sales": {…} or null}`.
+`blackhole`, or for files returns the day's sales by city. Beside the jobs, two questions without the contract (the
+files of BESIDE). Last line of its output: `{"job": id, "sales": {…} or null}`.
 
     flink run -pym tests.bench.queries -pyfs dist/udfs.zip -- --conf … daily_report streaming --topic orders
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from pathlib import Path
+from string import Template
 from types import ModuleType
 
 import click
@@ -23,6 +26,16 @@ JOBS: dict[str, tuple[ModuleType, str]] = {
     "realtime_dashboard": (realtime_dashboard, "MINUTE"),
     "daily_report": (daily_report, "HOUR"),
 }
+BESIDE: dict[str, dict[str, str]] = {
+    "bare_sql": {},
+    # Else every record would give a row of its own: a sum that grows.
+    "metadata_alone": {
+        "table.exec.mini-batch.enabled": "true",
+        "table.exec.mini-batch.allow-latency": "1 s",
+        "table.exec.mini-batch.size": "10000",
+    },
+}
+"""File of tests/bench (a table; a question) -> Flink's options for it."""
 ORDERS_IN_FILES = """CREATE TEMPORARY TABLE orders (
   kafka_partition INT, kafka_offset BIGINT, ingest_ltz TIMESTAMP_LTZ(3)
 ) WITH ('connector' = 'filesystem', 'path' = 'file://{folder}', 'format' = 'parquet')
@@ -30,7 +43,7 @@ LIKE orders_schema (EXCLUDING METADATA)"""
 
 
 @click.command()
-@click.argument("name", type=click.Choice(list(JOBS)))
+@click.argument("name", type=click.Choice([*JOBS, *BESIDE]))
 @click.argument("mode", type=click.Choice(["streaming", "batch"]))
 @click.option("--conf", required=True)
 @click.option("--topic", required=True)
@@ -50,9 +63,14 @@ def main(
 ) -> None:
     """Run the queries of a job to the end of its input."""
     settings = Settings.load(conf)
-    module, step = JOBS[name]
     request = job.Request(name, mode, topic, day.date(), day.date(), None, parallelism)
-    chosen = {**module.options(mode, settings), **dict(option.split("=", 1) for option in options)}
+    given = dict(option.split("=", 1) for option in options)
+    if name in BESIDE:
+        prepared = job.prepare(settings, request, BESIDE[name] | given, "MINUTE")
+        _beside(settings, topic, name, Session(prepared.files, prepared.options))
+        return
+    module, step = JOBS[name]
+    chosen = {**module.options(mode, settings), **given}
     prepared = job.prepare(settings, request, chosen, step)
     prepared.files.also(scan_end="'scan.bounded.mode' = 'latest-offset'")
     session = start(prepared, (), ORDERS_IN_FILES.format(folder=files) if files else None)
@@ -61,6 +79,15 @@ def main(
         _into_blackhole(session, module.QUERIES)
     else:
         _sales(session)
+
+
+def _beside(settings: Settings, topic: str, name: str, session: Session) -> None:
+    text = Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
+    filled = Template(text).substitute(topic=topic, bootstrap=settings.kafka.bootstrap)
+    table, question, _ = filled.split(";\n")
+    session.tables.execute_sql(table)
+    session.tables.create_temporary_view("answer", session.tables.sql_query(question))
+    _into_blackhole(session, ("answer",))
 
 
 def _into_blackhole(session: Session, queries: tuple[str, ...]) -> None:

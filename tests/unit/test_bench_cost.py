@@ -1,0 +1,73 @@
+"""Does the benchmark count the processor time of all that works for a server, and of nothing else?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.bench import cost
+from tests.bench.cost import Cost, Family
+from tests.bench.figures import Figures
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass\nprint('burnt', flush=True)\ninput()"
+
+
+def wait_for(child: subprocess.Popen[str]) -> None:
+    assert child.stdout is not None and child.stdout.readline() == "burnt\n"
+
+
+def test_a_worker_counts_while_it_lives_and_after_it_has_ended() -> None:
+    family = Family(psutil.Process().pid)
+    before = family.spent.python
+    child = subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(child)
+    family.look()
+    seen = family.spent
+    child.communicate("\n")
+    family.look()
+    assert seen.jvm == 0
+    assert seen.python - before >= 0.4  # the kernel counts in ticks of 10 ms
+    assert family.spent.python >= seen.python
+
+
+def test_what_was_spent_before_does_not_count() -> None:
+    child = subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(child)
+    family = Family(child.pid)
+    family.look()
+    assert family.spent.python < 0.2
+    child.communicate("\n")
+
+
+def test_a_root_that_ended_is_said() -> None:
+    child = subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(child)
+    family = Family(child.pid)
+    child.communicate("\n")
+    with pytest.raises(psutil.NoSuchProcess):
+        family.look()
+
+
+def rows(figures: Figures) -> dict[str, float]:
+    return {row["name"]: row["median"] for row in figures.rows()}
+
+
+def test_a_record_costs_what_the_larger_size_took_more() -> None:
+    figures, records = Figures(), {10: 1_000, 20: 3_000}
+    runs = {10: Cost(0.02, 0.01, 1.0), 20: Cost(0.03, 0.02, 2.0, heap=100.0, direct=7.0)}
+    cost.note(figures, "job, blackhole", runs, records)
+    cost.note(figures, "job, stores", {10: Cost(0.03, 0.03, 1.0), 20: Cost(0.06, 0.04, 2.0)}, records)
+    cost.note(figures, cost.BARE, {10: Cost(0.01), 20: Cost(0.012)}, records)
+    cost.compare(figures, ["job"], [10, 20])
+    found = rows(figures)
+    assert found["job, blackhole, 20 orders"] == pytest.approx(0.05 / 3_000 * 1e6)
+    assert found["job, blackhole, marginal"] == pytest.approx(10.0)
+    assert found["job, blackhole, marginal: JVM"] == found["job, blackhole, marginal: Python"] == pytest.approx(5.0)
+    assert found["job, blackhole, marginal: speed"] == pytest.approx(2.0)
+    assert found[f"job, blackhole, marginal / {cost.BARE}, marginal"] == pytest.approx(10.0)
+    assert found["job, stores, marginal / job, blackhole, marginal"] == pytest.approx(2.0)
+    assert not any(cost.BY_HAND in name for name in found)
+    assert (found["peak of the heap, job, blackhole, 20 orders"], len(found)) == (100.0, len(set(found)))
