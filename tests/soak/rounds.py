@@ -1,0 +1,292 @@
+"""How does one round of the soak run go? On real servers: the log, the three jobs, the comparison.
+
+Writes a topic of its own, which it deletes in the end, and runs. The streaming jobs are unbounded and their days are
+closed by heartbeats: a bounded read ends with an infinite watermark and proves nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs import datagen, flink_rest, oracle, order_log, reconcile, runs, stack, stores
+from flink_jobs import submit as product
+from flink_jobs.checks import (
+    UNKNOWN,
+    WRONG,
+    Check,
+    StoredDay,
+    check_dashboard,
+    check_minutes_against_report,
+    check_modes,
+    check_run,
+    compare,
+    stored_verdicts,
+)
+from flink_jobs.console import readable
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import open_log, reached
+from flink_jobs.order_log import Record
+from flink_jobs.settings import ROOT
+from flink_jobs.truth import rules_of
+from tests.bench.place import Place
+from tests.soak.draw import CHECKPOINT, Round, disordered
+from tests.soak.expected import Truth, check_substance, check_versions, expect, told
+
+PATIENCE_S = 1800.0  # of a large round on a busy machine
+FILES_S = 60.0  # beside three checkpoints
+
+
+class Failed(UserError):
+    """A job that ended or stood still: the round proves nothing, or shows a mistake."""
+
+
+@dataclass
+class Outcome:
+    """What a round came to: every check, and what should be known beside it."""
+
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def differences(self) -> list[str]:
+        """A line for each."""
+        return told(self.checks, WRONG)
+
+
+def run(place: Place, drawn: Round) -> Outcome:
+    """One round. Raises `UserError` if a job ends, stands still or is not submitted."""
+    topic = f"soak-{drawn.seed}-{int(time.time())}"
+    spec = datagen.Spec.by(
+        place.settings,
+        seed=drawn.seed,
+        first=drawn.first,
+        last=drawn.last,
+        orders=drawn.orders // drawn.days,
+        rates=drawn.rates,
+    )
+    spec = dataclasses.replace(spec, partitions=drawn.partitions)
+    records = disordered(datagen.day_records(spec), drawn.disorder_ms, drawn.seed)
+    order_log.create_topic(place.settings, topic, drawn.partitions)
+    try:
+        return _round(_Round(place, drawn, topic), records)
+    finally:
+        order_log.delete_topic(place.settings, topic)
+
+
+class _Round:
+    """A round at work: its servers, what it drew, its topic."""
+
+    def __init__(self, place: Place, drawn: Round, topic: str) -> None:
+        self.place, self.settings, self.drawn, self.topic = place, place.settings, drawn, topic
+        self.outcome = Outcome()
+
+    @property
+    def days(self) -> list[str]:
+        """All of its days."""
+        return [str(day) for day in (self.drawn.first, self.drawn.last)][: self.drawn.days]
+
+    @property
+    def end(self) -> int:
+        """End of its last day (epoch ms)."""
+        return self.settings.time.day_end(self.drawn.last)
+
+    def submit(self, job: str, mode: str, parallelism: int, *arguments: str) -> runs.Run:
+        """Submit a job with the drawn options; in streaming all its tasks run by then, in batch it has ended."""
+        cluster = flink_rest.CLUSTERS[mode]
+        product.refuse_without_slots(self.settings, mode, parallelism, cluster)
+        options = ",".join(f"{key}={value}" for key, value in self.drawn.options(mode).items())
+        command = [*stack.behind_live_work(self.settings, cluster), str(stack.flink_bin()), "run"]
+        command += ["-d"] if mode == "streaming" else []
+        command += ["-m", getattr(self.settings.flink, cluster).rest, "-pym", "tests.soak.jobs"]
+        command += ["-pyfs", str(product.package()), "--", job, options, "--conf", self.place.conf, "--mode", mode]
+        done = subprocess.run(
+            [*command, "--topic", self.topic, "--parallelism", str(parallelism), *arguments],
+            env={**stack.flink_env(self.settings, cluster), "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        output = done.stdout + done.stderr
+        said = re.search(r"^run (\S+)$", output, re.MULTILINE)
+        if done.returncode != 0 or said is None:
+            raise Failed(f"{job} in {mode} failed: {output[-1500:]}")
+        found = self.place.run(said[1])
+        if mode == "streaming":
+            flink_rest.await_running(self.settings, cluster, found.flink_job_id)
+        return found
+
+    @contextmanager
+    def streaming(self, job: str, parallelism: int) -> Iterator[runs.Run]:
+        """A streaming job that runs inside the block; at its end Flink's count of dropped records is looked at."""
+        found = self.submit(job, "streaming", parallelism)
+        try:
+            yield found
+            self._look_at(found)
+        finally:
+            flink_rest.cancel(self.settings, "realtime", found.flink_job_id)
+
+    def _look_at(self, run: runs.Run) -> None:
+        counted = reconcile.dropped_late(self.settings, run.flink_job_id)
+        check = reconcile.check_dropped(self.days[0], run.job, run.run_id, counted)
+        self.outcome.checks.append(check)
+        if check.verdict == UNKNOWN:
+            self.outcome.notes.append(f"{check.name}: {counted}")
+        restarts = flink_rest.job_metrics(self.settings, "realtime", run.flink_job_id, ["numRestarts"])
+        if restarts.get("numRestarts"):
+            self.outcome.notes.append(f"{run.job} was restarted {restarts['numRestarts']:.0f} times")
+
+    def wait(self, run: runs.Run, condition: Callable[[], bool], what: str) -> None:
+        """Wait until it holds; raises `Failed` if the run's job ends before, or if it takes too long."""
+
+        def holds() -> bool:
+            if condition():
+                return True
+            state = flink_rest.job_state(self.settings, run.cluster, run.flink_job_id)
+            if state in (*flink_rest.ENDED, "UNKNOWN"):
+                raise Failed(f"{run.job} is {state} before {what}")
+            return False
+
+        try:
+            Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.5))(
+                holds
+            )
+        except RetryError as stuck:
+            raise Failed(f"{run.job} does not come to {what} within {PATIENCE_S:.0f} s") from stuck
+
+    def await_version(self, run: runs.Run, version: int) -> None:
+        """Wait for a marked version of the report."""
+        with stores.hbase(self.settings) as connection:
+            self.wait(run, lambda: (runs.last_version(connection, run) or 0) >= version, self.time_name(version))
+
+    def await_minutes(self, run: runs.Run) -> None:
+        """Wait until the last minute of the dashboard is final."""
+        client = stores.redis(self.settings)
+        self.wait(
+            run,
+            lambda: (stores.read_final_until(client, self.settings, run.run_id) or 0) >= self.end,
+            "its last minute",
+        )
+
+    def time_name(self, version: int) -> str:
+        """A version as people read it."""
+        return readable(version, self.settings.time)
+
+
+def _round(at: _Round, records: list[Record]) -> Outcome:
+    drawn, beside = at.drawn, at.drawn.beside
+    if not drawn.parts:
+        order_log.produce(at.settings, at.topic, records)
+    with at.streaming(runs.REPORT, drawn.report) as report:
+        if beside:
+            with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
+                _send_in_parts(at, report, records)
+                at.await_version(report, at.end)
+                at.await_minutes(dashboard)
+        else:
+            _send_in_parts(at, report, records)
+            at.await_version(report, at.end)
+        truth = _truth(at)
+        _await_files(at, report, truth)
+    if not beside:
+        with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
+            at.await_minutes(dashboard)
+    batch = at.submit(
+        runs.REPORT, "batch", drawn.batch, "--from", str(drawn.first), "--to", str(drawn.last)
+    )  # fmt: skip
+    _compare(at, truth, report, batch, dashboard)
+    return at.outcome
+
+
+def _send_in_parts(at: _Round, report: runs.Run, records: list[Record]) -> None:
+    """Append the log up to each cut, and wait there for what was drawn; nothing if it was appended before."""
+    if not at.drawn.parts:
+        return
+    times = at.settings.time
+    newest: dict[int, int | None] = dict.fromkeys(range(at.drawn.partitions))
+    sent = 0
+    for share, what in (*at.drawn.parts, (1.0, "")):
+        part = records[sent : round(share * len(records))]
+        order_log.produce(at.settings, at.topic, part)
+        sent += len(part)
+        for record in part:
+            newest[record.partition] = max(newest[record.partition] or 0, record.ingest_time)
+        until = reached(newest, times.lateness_ms, times.clock_skew_ms)
+        if what == CHECKPOINT:
+            _await_checkpoint(at, report)
+        elif what and until is not None and until >= times.day_start(at.drawn.first):
+            at.await_version(report, until - until % 3_600_000)
+
+
+def _await_checkpoint(at: _Round, run: runs.Run) -> None:
+    def completed() -> int:
+        return int(flink_rest.checkpoints(at.settings, "realtime", run.flink_job_id)["counts"]["completed"])
+
+    before = completed()
+    at.wait(run, lambda: completed() > before, "its next checkpoint")
+
+
+def _truth(at: _Round) -> dict[str, Truth]:
+    rules = rules_of(at.settings)
+    with open_log(at.settings, at.topic) as log:
+        judged = oracle.classify(log.records(log.reach()), rules)
+        found = expect(judged, rules, at.days[0], at.days[-1])
+    at.outcome.checks += [check_substance(day, truth) for day, truth in found.items()]
+    return found
+
+
+def _read(at: _Round, run: runs.Run, day: str) -> StoredDay:
+    with stores.hbase(at.settings) as connection, stores.hdfs(at.settings) as files:
+        return reconcile.read_run(at.settings, connection, files, run, day)
+
+
+def _await_files(at: _Round, report: runs.Run, truth: dict[str, Truth]) -> None:
+    """Give the checkpoints time to finish the files; what is still missing then is left to the comparison."""
+
+    def all_there() -> bool:
+        with stores.hdfs(at.settings) as files:
+            return all(
+                len(stores.read_rejected(files, at.settings, day, report.run_id)[0]) >= len(one.day.rejected)
+                and stores.read_sales_files(files, at.settings, day, report.run_id)[0].keys()
+                >= {version for version, table in one.sales.items() if table}
+                for day, one in truth.items()
+            )
+
+    Retrying(
+        retry=retry_if_result(lambda there: not there),
+        stop=stop_after_delay(FILES_S + 3 * at.drawn.checkpoint_ms / 1000),
+        wait=wait_fixed(1),
+        retry_error_callback=lambda _: False,
+    )(all_there)
+
+
+def _compare(at: _Round, truth: dict[str, Truth], report: runs.Run, batch: runs.Run, dashboard: runs.Run) -> None:
+    client = stores.redis(at.settings)
+    for day, one in truth.items():
+        streamed, batched = _read(at, report, day), _read(at, batch, day)
+        with stores.hbase(at.settings) as connection:
+            verdicts = {
+                version: stored_verdicts(stores.read_verdicts(connection, day, report.run_id, report.family, version))
+                for version in one.verdicts
+            }
+        minutes = stores.read_minutes(client, at.settings, dashboard.run_id, day)
+        totals = stores.read_day_totals(client, at.settings, dashboard.run_id, day)
+        markers = {str(version): dict(marker) for version, marker in streamed.markers.items()}
+        of_report, name = report.run_id, at.time_name
+        at.outcome.checks += [
+            check_versions(day, "every version of the report", one.sales, streamed.sales, of_report, name),
+            check_versions(day, "every version of the verdicts", one.verdicts, verdicts, of_report, name),
+            compare(day, "every marker", ("log", one.markers), ("HBase", markers), (of_report,)),
+            *check_run(day, one.day, streamed, name),
+            *check_run(day, one.day, batched, name),
+            *check_modes(day, streamed, batched),
+            *check_dashboard(day, one.day, dashboard.run_id, minutes, totals),
+            check_minutes_against_report(day, dashboard.run_id, minutes, streamed),
+        ]

@@ -1,0 +1,166 @@
+"""Does the soak run find what differs, and draw what it says?"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+
+import pytest
+
+from flink_jobs import oracle
+from flink_jobs.checks import MISSING, OK, WRONG, Check
+from flink_jobs.datagen import Rates
+from flink_jobs.order_log import Record
+from flink_jobs.stores import Table
+from tests.soak.draw import ARROW_BATCHES, BUNDLES, EACH_LARGE, LARGE, SLOTS, SMALL, disordered, draw
+from tests.soak.expected import Truth, check_substance, check_versions, expect, told
+
+DAY = "2025-11-11"
+MIDNIGHT = 1_762_790_400_000  # 2025-11-11T00:00:00+08:00
+HOUR, MINUTE = 3_600_000, 60_000
+RULES = oracle.Rules(300_000, 60_000, 86_400_000, 28_800_000, {"11": ("1101",), "44": ("4401", "4403")})
+SKEW_MS = 30_000
+
+
+def order(order_id: str, at: int, user: str, province: str, city: str, amount: str) -> bytes:
+    return (
+        f'{{"order_id":"{order_id}","order_time":{at},"user_id":"{user}",'
+        f'"province":"{province}","city":"{city}","amount":"{amount}"}}'
+    ).encode()
+
+
+FIRST = MIDNIGHT + HOUR - 1
+"""The last millisecond of the first hour: an order of that time is in its version, wherever its ingest time lies."""
+RECORDS: list[oracle.Record] = [
+    (0, 0, FIRST + MINUTE, order("a", FIRST, "u1", "44", "4401", "1.50")),
+    (0, 1, FIRST + 2 * MINUTE, order("a", FIRST, "u1", "44", "4401", "1.50")),
+    (1, 0, FIRST + 1, order("b", FIRST + 1, "u1", "44", "4403", "20.00")),
+    (1, 1, FIRST + 1, order("b", FIRST + 2, "u2", "44", "4403", "20.00")),
+    (1, 2, FIRST, b"x"),
+    (1, 3, FIRST + 1, oracle.HEARTBEAT),
+    (0, 2, FIRST + 301_000, order("c", FIRST, "u3", "11", "1101", "9.00")),
+]
+ONE, TWO, END = MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR, MIDNIGHT + 24 * HOUR
+
+
+@pytest.fixture
+def truth() -> Truth:
+    return expect(oracle.classify(RECORDS, RULES), RULES, DAY, DAY)[DAY]
+
+
+def check(truth: Truth, held: dict[int, Table]) -> Check:
+    return check_versions(DAY, "every version", truth.sales, held, "r", str)
+
+
+def test_a_version_holds_the_order_minutes_that_end_by_its_hour_and_other_records_by_their_ingest_minute(
+    truth: Truth,
+) -> None:
+    assert list(truth.sales) == list(truth.verdicts) == [MIDNIGHT + hour * HOUR for hour in range(1, 25)]
+    assert truth.sales[ONE] == {
+        place: {"orders": "1", "amount": "1.50", "users": "1"} for place in ("44|4401", "44|ALL", "ALL|ALL")
+    }
+    assert truth.sales[TWO]["ALL|ALL"] == {"orders": "3", "amount": "41.50", "users": "2"}
+    assert truth.verdicts[ONE].keys() == {"00000|accepted", "00000|duplicate", "00001|malformed"}
+    assert truth.verdicts[TWO].keys() == {*truth.verdicts[ONE], "00000|late", "00001|accepted", "00001|heartbeat"}
+    assert truth.verdicts[TWO]["00001|accepted"] == {
+        "records": "2", "offset_min": "0", "offset_max": "1", "offset_sum": "1",
+    }  # fmt: skip
+
+
+def test_the_last_version_is_the_oracles_day_with_the_conflicting_ids(truth: Truth) -> None:
+    assert truth.sales[END] == truth.sales[TWO]
+    assert {row: f for row, f in truth.verdicts[END].items() if row not in truth.verdicts[TWO]} == {
+        "ALL|conflicting": {"records": "1"}
+    }
+    assert truth.day.conflicting == 1
+    assert truth.markers[str(END)] == {"rows": "4", "orders": "3", "amount": "41.50"}
+
+
+def test_equal_versions_do_not_differ(truth: Truth) -> None:
+    assert check(truth, copy.deepcopy(truth.sales)).verdict == OK
+
+
+def test_a_wrong_cell_is_found_in_a_version_that_is_not_the_last(truth: Truth) -> None:
+    held = copy.deepcopy(truth.sales)
+    held[TWO]["44|4403"]["users"] = "1"
+    assert check(truth, held).differences == [(f"{TWO} 44|4403", "users", "2", "1")]
+
+
+def test_a_missing_version_is_found_though_it_holds_nothing(truth: Truth) -> None:
+    truth.sales[ONE] = {}
+    held = {version: table for version, table in truth.sales.items() if version != ONE}
+    assert check(truth, held).differences == [(str(ONE), "version", "there", "-")]
+
+
+def test_an_extra_row_a_missing_row_and_an_extra_version_are_found(truth: Truth) -> None:
+    held = copy.deepcopy(truth.sales)
+    held[ONE]["11|1101"] = {"orders": "1"}
+    del held[TWO]["44|ALL"]
+    held[END + HOUR] = {}
+    rows = [(found.row, found.left, found.right) for found in check(truth, held).differences]
+    assert rows == [
+        (f"{ONE} 11|1101", "-", "1"),
+        (f"{TWO} 44|ALL", "41.50", "-"),
+        (f"{TWO} 44|ALL", "3", "-"),
+        (f"{TWO} 44|ALL", "2", "-"),
+        (str(END + HOUR), "-", "there"),
+    ]
+
+
+def test_a_log_without_an_order_fails_and_so_does_an_empty_store(truth: Truth) -> None:
+    nothing = expect(oracle.classify([(0, 0, MIDNIGHT, oracle.HEARTBEAT)], RULES), RULES, DAY, DAY)[DAY]
+    assert check_substance(DAY, nothing).verdict == MISSING
+    assert check_substance(DAY, truth).verdict == OK
+    assert check(truth, {}).verdict in WRONG
+
+
+def test_each_difference_is_told_with_both_sides_and_a_check_without_rows_too(truth: Truth) -> None:
+    held = copy.deepcopy(truth.sales)
+    held[ONE]["ALL|ALL"]["orders"] = "2"
+    missing = Check(DAY, "something to compare", "log: 0 records", "-", MISSING)
+    assert told([check(truth, held), missing, check(truth, truth.sales)], WRONG) == [
+        f"{DAY} every version: {ONE} ALL|ALL orders: log 1, HBase 2",
+        f"{DAY} something to compare: MISSING: log: 0 records / -",
+    ]
+
+
+def test_a_seed_draws_the_same_round_again_and_one_of_three_is_large() -> None:
+    drawn = [draw(seed, SKEW_MS) for seed in range(90)]
+    assert drawn == [draw(seed, SKEW_MS) for seed in range(90)]
+    for one in drawn:
+        low, high = LARGE if one.seed % EACH_LARGE == 0 else SMALL
+        assert low <= one.orders <= high
+        assert 1 <= one.partitions <= 5 and one.batch != one.report
+        assert {one.report, one.dashboard, one.batch} <= set(range(1, SLOTS + 1))
+        assert one.disorder_ms is None or 0 <= one.disorder_ms <= SKEW_MS
+        small = one.bundle < BUNDLES[1] or one.arrow_batch < ARROW_BATCHES[1]
+        assert not (small and one.orders >= LARGE[0])
+        assert "checkpointing" not in " ".join(one.options("batch"))
+    assert draw(3, SKEW_MS, 5_000).orders == 5_000
+    assert len({one.parts for one in drawn}) > 30 and len({one.first for one in drawn}) > 30
+
+
+def test_a_round_is_told_in_full() -> None:
+    one = draw(1, SKEW_MS)
+    told_ = str(one)
+    for figure in (f"seed {one.seed}", str(one.first), f"{one.orders:,}", f"bundle {one.bundle:,}"):
+        assert figure in told_
+    assert isinstance(one.first, dt.date) and isinstance(one.rates, Rates)
+
+
+@pytest.mark.parametrize("most_ms", [0, 1_000, SKEW_MS])
+def test_disorder_never_exceeds_its_bound_and_loses_nothing(most_ms: int) -> None:
+    records = [Record(n % 3, MIDNIGHT + n * 100, str(n).encode()) for n in range(3_000)]
+    found = disordered(records, most_ms, seed=7)
+    assert sorted(found) == sorted(records)
+    assert [record.partition for record in found] == [record.partition for record in records]
+    furthest = 0
+    for partition in range(3):
+        newest = 0
+        for record in found:
+            if record.partition == partition:
+                newest = max(newest, record.ingest_time)
+                furthest = max(furthest, newest - record.ingest_time)
+    assert furthest <= most_ms
+    assert (furthest > most_ms // 2) == (most_ms > 0)
+    assert disordered(records, None, seed=7) == records
