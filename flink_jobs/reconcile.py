@@ -77,7 +77,7 @@ DAYS_IN_FULL = 7
 NOTHING = "nothing to compare"
 LATE_METRIC = "numlaterecordsdropped"
 """End of a metric's name in lower case: a window join has `leftNumLateRecordsDropped` and one for its right side."""
-_METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked
+_METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked, and answers meanwhile
 _HTTP_S = 10.0
 
 
@@ -249,7 +249,8 @@ def dropped_late(settings: Settings, flink_job_id: str) -> Table | str:
         return "the run has no Flink job id"
     why = "no Flink cluster answers"
     for cluster in (settings.flink.realtime, settings.flink.batch):
-        job = f"http://{cluster.rest}/jobs/{flink_job_id}"
+        rest = f"http://{cluster.rest}"
+        job = f"{rest}/jobs/{flink_job_id}"
         try:
             answer = requests.get(job, timeout=_HTTP_S)
             if answer.status_code == requests.codes.not_found:
@@ -259,13 +260,39 @@ def dropped_late(settings: Settings, flink_job_id: str) -> Table | str:
             found = answer.json()
             if found["state"] != "RUNNING":
                 return f"the job is {found['state']}"
+            renewed = _await_renewed(rest)
             counts = late_counts(job, {vertex["id"]: vertex["name"] for vertex in found["vertices"]})
         except requests.ConnectionError:
             continue
         except requests.RequestException as broken:
             return f"{cluster.rest} does not tell: {type(broken).__name__}"
+        if not renewed and not isinstance(counts, str) and all(row["dropped"] == "0" for row in counts.values()):
+            return "the cluster gives figures from before the question"
         return counts
     return why
+
+
+def _await_renewed(rest: str) -> bool:
+    """Wait until the cluster has newer metrics of every TaskManager than it had when this began; False: not in time.
+
+    It answers at once, from the copy that the last question left, however long ago that was, and only then asks its
+    TaskManagers. Of a running JVM no two copies have the same heap in use.
+    """
+
+    def heaps() -> dict[str, Any]:
+        managers = [manager["id"] for manager in _json(f"{rest}/taskmanagers")["taskmanagers"]]
+        return {m: _json(f"{rest}/taskmanagers/{m}/metrics?get=Status.JVM.Memory.Heap.Used") for m in managers}
+
+    before = heaps()
+    newer = Retrying(
+        retry=retry_if_result(
+            lambda now: any(not heap or before.get(manager) == heap for manager, heap in now.items())
+        ),
+        stop=stop_after_delay(_METRICS_S),
+        wait=wait_fixed(0.2),
+        retry_error_callback=lambda _: None,
+    )
+    return newer(heaps) is not None
 
 
 def late_counts(job: str, vertices: Mapping[str, str]) -> Table | str:
@@ -281,7 +308,6 @@ def late_counts(job: str, vertices: Mapping[str, str]) -> Table | str:
         wait=wait_fixed(0.5),
         retry_error_callback=last_answer,
     )
-    # The cluster answers from a copy, as old as metrics.fetcher.update-interval, and renews it when asked: names first.
     addresses = {vertex: f"{job}/vertices/{vertex}/subtasks/metrics" for vertex in vertices}
     names = {vertex: [m["id"] for m in gathered(_json, address)] for vertex, address in addresses.items()}
     silent = [vertices[vertex] for vertex, known in names.items() if not known]

@@ -9,6 +9,7 @@ import copy
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -484,7 +485,16 @@ def test_a_version_that_is_never_filed_is_left_to_the_checks(
 
 
 def flink(answers: dict[str, Any]) -> Callable[..., requests.Response]:
-    """A Flink cluster: address without its host -> JSON; 404 for anything else; `down` answers nobody."""
+    """A Flink cluster: address without its host -> JSON, or what gives it; 404 for anything else; `down` is silent.
+
+    Its TaskManager has another heap whenever it is asked, unless the answers say otherwise.
+    """
+    heaps = count()
+    answers = {
+        "taskmanagers": {"taskmanagers": [{"id": "t1"}]},
+        HEAP: lambda: [{"id": "Heap.Used", "value": str(next(heaps))}],
+        **answers,
+    }
 
     def get(address: str, timeout: float) -> requests.Response:
         assert timeout > 0
@@ -493,12 +503,14 @@ def flink(answers: dict[str, Any]) -> Callable[..., requests.Response]:
             raise requests.ConnectionError(host)
         response = requests.Response()
         response.status_code = 200 if path in answers else 404
-        response.json = lambda **_: answers[path]  # type: ignore[method-assign]
+        answer = answers.get(path)
+        response.json = lambda **_: answer() if callable(answer) else answer  # type: ignore[method-assign]
         return response
 
     return get
 
 
+HEAP = "taskmanagers/t1/metrics?get=Status.JVM.Memory.Heap.Used"
 JOB = {"state": "RUNNING", "vertices": [{"id": "v1", "name": "Source"}, {"id": "v2", "name": "GlobalWindow"}]}
 METRICS = {
     "jobs/j": JOB,
@@ -564,6 +576,38 @@ def test_a_vertex_that_tells_nothing_is_not_taken_for_one_that_dropped_nothing(
     monkeypatch.setattr(reconcile, "_METRICS_S", 0)
     found = dropped(monkeypatch, silent, settings)
     assert (found.verdict, found.right) == (UNKNOWN, "GlobalWindow does not tell its metrics")
+
+
+def copy_renewed_by_question(number: int, dropped_since: float) -> dict[str, Any]:
+    """METRICS as a copy from before the records were dropped, until the heap has been asked for so many times."""
+    asked = count(1)
+    now = {"heap": "7", "dropped": 0.0}
+
+    def heap() -> list[dict[str, Any]]:
+        if next(asked) >= number:
+            now.update(heap="8", dropped=dropped_since)
+        return [{"id": "Heap.Used", "value": now["heap"]}]
+
+    path = "jobs/j/vertices/v2/subtasks/metrics?get=Window_7.numLateRecordsDropped&agg=sum"
+    counts: Callable[[], Any] = lambda: [{"id": "Window_7.numLateRecordsDropped", "sum": now["dropped"]}]  # noqa: E731
+    return {**METRICS, HEAP: heap, path: counts}
+
+
+def test_a_copy_from_before_the_question_is_not_believed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(reconcile, "wait_fixed", lambda _: wait_none())
+    found = dropped(monkeypatch, copy_renewed_by_question(4, 3.0), settings)
+    assert found.differences == [("Window_7.numLateRecordsDropped", "dropped", "0", "3")]
+
+
+def test_a_copy_that_is_never_renewed_proves_only_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(reconcile, "_METRICS_S", 0)
+    found = dropped(monkeypatch, copy_renewed_by_question(99, 0.0), settings)
+    assert (found.verdict, found.right) == (UNKNOWN, "the cluster gives figures from before the question")
+    path = "jobs/j/vertices/v2/subtasks/metrics?get=Window_7.numLateRecordsDropped&agg=sum"
+    old = {**copy_renewed_by_question(99, 0.0), path: [{"id": "Window_7.numLateRecordsDropped", "sum": 2.0}]}
+    assert dropped(monkeypatch, old, settings).verdict == DIFFERENT
 
 
 def test_a_job_that_no_cluster_knows_is_not_available_and_not_red(
