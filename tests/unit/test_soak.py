@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner, Result
 
 from flink_jobs import oracle
 from flink_jobs.checks import MISSING, OK, WRONG, Check
 from flink_jobs.datagen import Rates
+from flink_jobs.errors import UserError
 from flink_jobs.order_log import Record
+from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.stores import Table
+from tests.bench import place
+from tests.soak import __main__ as command
+from tests.soak import rounds
 from tests.soak.draw import ARROW_BATCHES, BUNDLES, EACH_LARGE, LARGE, SLOTS, SMALL, disordered, draw
 from tests.soak.expected import Truth, check_substance, check_versions, expect, told
 
@@ -164,3 +173,54 @@ def test_disorder_never_exceeds_its_bound_and_loses_nothing(most_ms: int) -> Non
     assert furthest <= most_ms
     assert (furthest > most_ms // 2) == (most_ms > 0)
     assert disordered(records, None, seed=7) == records
+
+
+# ---------------------------------------------------------------- the command
+
+
+def soak(monkeypatch: pytest.MonkeyPatch, *outcomes: rounds.Outcome | UserError, arguments: tuple[str, ...]) -> Result:
+    """The command, with these outcomes instead of rounds."""
+    left = iter(outcomes)
+
+    @contextmanager
+    def servers(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(settings=Settings.load(DEFAULT_FILE))
+
+    def run(*_: object) -> rounds.Outcome:
+        outcome = next(left)
+        if isinstance(outcome, UserError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(place, "servers", servers)
+    monkeypatch.setattr(rounds, "run", run)
+    return CliRunner().invoke(command.main, ["--rounds", str(len(outcomes)), *arguments])
+
+
+def test_rounds_without_a_difference_are_told_in_a_line_each(monkeypatch: pytest.MonkeyPatch, truth: Truth) -> None:
+    good = rounds.Outcome([check(truth, truth.sales)], ["a note"])
+    found = soak(monkeypatch, good, good, arguments=("--seed", "7"))
+    assert found.exit_code == 0
+    one, note, two, _, last = found.output.splitlines()
+    assert one.startswith("round 1 of 2, seed 7: ") and one.endswith(" s, 1 checks, 0 differences")
+    assert two.startswith("round 2 of 2, seed 8: ") and note == "  note: a note"
+    assert last == "2 rounds, seeds 7 to 8: no difference"
+
+
+def test_a_difference_an_empty_round_and_a_failed_job_each_fail_and_say_how_to_repeat(
+    monkeypatch: pytest.MonkeyPatch, truth: Truth
+) -> None:
+    held = copy.deepcopy(truth.sales)
+    for fields in held[END].values():
+        fields.update(orders="9", users="9")
+    bad, empty = rounds.Outcome([check(truth, held)]), rounds.Outcome()
+    good = rounds.Outcome([check(truth, truth.sales)])
+    found = soak(
+        monkeypatch, bad, good, empty, UserError("the job is FAILED"), arguments=("--seed", "7", "--orders", "5000")
+    )
+    assert found.exit_code == 1
+    again = [line for line in found.output.splitlines() if "again: " in line]
+    assert again == [f"  again: python -m tests.soak --rounds 1 --seed {seed} --orders 5000" for seed in (7, 9, 10)]
+    assert found.output.count("every version: ") == command.SHOWN
+    assert "8 differences" in found.output and "  the job is FAILED" in found.output
+    assert found.output.splitlines()[-1] == "3 of 4 rounds differ: seeds 7, 9, 10"
