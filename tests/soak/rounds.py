@@ -78,6 +78,10 @@ def run(place: Place, drawn: Round) -> Outcome:
     try:
         return _round(_Round(place, drawn, topic), records)
     finally:
+        # The servers are our own: a job that a failed round left would have the slots of the next one.
+        for cluster in ("realtime", "batch"):
+            for job in flink_rest.living_jobs(place.settings, cluster):
+                flink_rest.cancel(place.settings, cluster, job["jid"])
         order_log.delete_topic(place.settings, topic)
 
 
@@ -107,13 +111,17 @@ class _Round:
         command += ["-d"] if mode == "streaming" else []
         command += ["-m", getattr(self.settings.flink, cluster).rest, "-pym", "tests.soak.jobs"]
         command += ["-pyfs", str(product.package()), "--", job, options, "--conf", self.place.conf, "--mode", mode]
-        done = subprocess.run(
-            [*command, "--topic", self.topic, "--parallelism", str(parallelism), *arguments],
-            env={**stack.flink_env(self.settings, cluster), "PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "--topic", self.topic, "--parallelism", str(parallelism), *arguments],
+                env={**stack.flink_env(self.settings, cluster), "PYTHONPATH": str(ROOT)},
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+            )
+        except subprocess.TimeoutExpired as stuck:
+            raise Failed(f"{job} in {mode} is not done after {PATIENCE_S:.0f} s") from stuck
         output = done.stdout + done.stderr
         said = re.search(r"^run (\S+)$", output, re.MULTILINE)
         if done.returncode != 0 or said is None:
