@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.bench import cost
+from tests.bench import alone, cost, throughput
 from tests.bench.cost import Cost, Family
 from tests.bench.figures import Figures
 
@@ -71,3 +72,32 @@ def test_a_record_costs_what_the_larger_size_took_more() -> None:
     assert found["job, stores, marginal / job, blackhole, marginal"] == pytest.approx(2.0)
     assert not any(cost.BY_HAND in name for name in found)
     assert (found["peak of the heap, job, blackhole, 20 orders"], len(found)) == (100.0, len(set(found)))
+
+
+def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_the_stores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures, records = Figures(), {10: 1_000, 20: 3_000}
+    seconds = {"metadata_alone": 1.0, "bare_sql": 4.0}
+
+    def run(_place: Any, name: str, _mode: str, _topic: str, topic: str, *_: str) -> alone.Run:
+        spent = seconds.get(name, 12.0) * int(topic.removeprefix("orders-"))
+        return alone.Run(spent, [], None, Cost(spent, 0.0, spent, heap=1.0))
+
+    monkeypatch.setattr(alone, "run", run)
+    for _ in range(2):
+        taken = {
+            name: {size: Cost(cpu * size, 0.0, size) for size in records}
+            for name, cpu in ((throughput.DASHBOARD, 15.0), (throughput.REPORT, 18.0), (throughput.BATCH, 24.0))
+        }
+        taken[cost.BY_HAND] = {size: Cost(python=3.0 * size, seconds=size) for size in records}
+        throughput._note(figures, taken, records)
+    cost.compare(figures, [throughput.DASHBOARD, throughput.REPORT, throughput.BATCH], [10, 20])
+    alone.measure(None, figures, records, 2, lambda _: None)  # type: ignore[arg-type]
+    found = {row["name"]: row for row in figures.rows() if row["section"] == cost.TITLE}
+    for job in (throughput.DASHBOARD, throughput.REPORT, throughput.BATCH):
+        assert found[f"{job}, blackhole, marginal / {cost.BARE}, marginal"]["values"] == pytest.approx([3.0, 3.0])
+        assert found[f"{job}, blackhole, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(4.0)
+    report = throughput.REPORT
+    assert found[f"{report}, stores, 20 orders / {report}, blackhole, 20 orders"]["median"] == pytest.approx(1.5)
+    assert found[f"{report}, stores, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(6.0)
