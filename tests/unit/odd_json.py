@@ -1,18 +1,10 @@
-"""The SQL rule and the oracle call the same values JSON objects, thousands of odd ones included."""
+"""Odd JSON documents, the same for the same seed: names twice, numbers at the bounds, spoilt characters."""
 
 from __future__ import annotations
 
-import base64
 import json
 import random
-from pathlib import Path
 
-from flink_jobs import oracle
-from flink_jobs.session import Session
-from flink_jobs.settings import Settings
-from flink_jobs.sql_files import SqlFiles
-
-DOCUMENTS = 6_000
 NAMES = ("order_id", "a", "b", "amount", "x:y", 'q"z', "\\", "/", "é", "", "order_time")
 STRINGS = ("", ":", "a:b", '"', "\\", '":":"', '{"a":1}', '\\":', "é:", "\u2028:", "\t", "x" * 50 + ":")
 NUMBERS = (
@@ -64,29 +56,3 @@ class Draw:
             at = self.random.randrange(len(text) + 1)
             text[at : at + self.random.randint(0, 1)] = self.random.choice(SPOILERS)
         return "".join(text)
-
-
-def is_object(text: str) -> bool:
-    """What the oracle says: it is not malformed (whatever else is wrong with it)."""
-    found = oracle.parse(text.encode(), {})
-    return not (isinstance(found, oracle.Verdict) and found.verdict == "malformed")
-
-
-def test_sql_and_oracle_agree_on_what_is_one_json_object(tmp_path: Path):
-    draw = Draw(20251111)
-    documents = [draw.document() for _ in range(DOCUMENTS)]
-    # No pattern may recurse: a long string of escapes must not end a job.
-    documents += ['{"a":"' + '\\"' * 100_000 + ':","a":1}', '{"a":"' + "\\n" * 100_000 + '"}', '{"a":' + "[1," * 300]
-    lines = (f"{n}|{base64.b64encode(text.encode()).decode()}" for n, text in enumerate(documents))
-    (tmp_path / "documents.csv").write_text("\n".join(lines), encoding="ascii")
-    session = Session(SqlFiles(Settings.load(), "batch", {}, {}), {})
-    rule = session.files.sql("fragments/is_one_json_object").replace("CAST(payload AS STRING)", "FROM_BASE64(payload)")
-    session.tables.execute_sql(
-        "CREATE TEMPORARY TABLE documents (n INT, payload STRING) WITH ('connector' = 'filesystem', "
-        f"'path' = 'file://{tmp_path}', 'format' = 'csv', 'csv.field-delimiter' = '|')"
-    )
-    with session.tables.execute_sql(f"SELECT n, {rule} FROM documents").collect() as rows:
-        said = {row[0]: bool(row[1]) for row in rows}
-    expected = {n: is_object(text) for n, text in enumerate(documents)}
-    assert 1_000 < sum(expected.values()) < DOCUMENTS - 1_000
-    assert {n: documents[n][:300] for n in expected if said.get(n) != expected[n]} == {}
