@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import click
 from pyflink.table import StatementSet
 
-from flink_jobs import archive_edge, flink_rest, job, lease, regions, runs, stores
+from flink_jobs import archive_edge, flink_rest, job, lease, runs, stores
 from flink_jobs.archive_edge import Archive, Segment
 from flink_jobs.archive_reader import Counted, count_files
 from flink_jobs.errors import UserError
@@ -44,7 +44,6 @@ def values(settings: Settings, topic: str, spans: Mapping[int, Span], run_id: st
         "run_id": run_id,
         "start_offsets": job.offsets_text({partition: span.start for partition, span in spans.items()}),
         "scan_end": job.scan_end({partition: span.end for partition, span in spans.items()}),
-        "watermark_step": "HOUR",
         "archive_folder": settings.hdfs.uri + stores.archive_folder(settings, topic),
     }
 
@@ -116,7 +115,7 @@ def write_segment(
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
     )
-    rules = rule_values(settings, regions.load(settings.regions_file()))
+    rules = rule_values(settings, job.rules_of(settings))
     files = SqlFiles(settings, "batch", rules, values(settings, topic, spans, run.run_id))
     options = job.flink_options(settings, run, parallelism) | job.BATCH
     session = Session(files, options)

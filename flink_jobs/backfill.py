@@ -29,6 +29,7 @@ from flink_jobs.readers import against_marker
 from flink_jobs.session import Session, start
 from flink_jobs.settings import Settings
 
+FUNCTIONS = (*daily_report.FUNCTIONS, "late_candidates", "supply_candidates", "admit", "counted_sales")
 SINKS = (*daily_report.SINKS, "put_final_minute")
 QUERIES = (*daily_report.QUERIES, "minutes_counted", "admissions_kept")
 MINUTES = "bind/redis/write_counted"
@@ -47,11 +48,10 @@ SUPPLY = "supply_"  # begins the names of the supply's tables
 def build(session: Session, only_minutes: bool = False) -> StatementSet:
     """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job; or to Redis alone."""
     session.run("views/supply_orders")
-    session.run("views/parsed", "views/minute_records", "views/classified", log=SUPPLY)
-    session.run(
-        "views/admissible", "views/admissions", "views/admitted", "views/counted", "views/verdicts_and_admitted"
-    )
-    session.run("bind/backfill/day_windows", "bind/backfill/day_windows_of_verdicts")
+    session.run("views/packs", log=SUPPLY)
+    daily_report.settle(session)
+    session.run("views/candidates", "views/admissions", "views/counted")
+    daily_report.count(session, "batch", "views/verdicts_and_admitted")
     for name in QUERIES:
         session.view(name)
     session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/redis/dashboard_sink")
@@ -71,6 +71,7 @@ def values(
     left_out = ", ".join("'" + name.replace("'", "''") + "'" for name in taken.left_out)
     return {
         "counting": "counted",
+        "verdicts": "verdicts_and_admitted",
         "supply_topic": supply_topic,
         "supply_start_offsets": job.offsets_text({partition: span.start for partition, span in supply.items()}),
         "supply_end_offsets": job.offsets_text({partition: span.end for partition, span in supply.items()}),
@@ -179,9 +180,9 @@ def main(
         supply_topic = known.supply_topic if known else settings.kafka.supply_topic
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
         # Never published by the sink: a person looks at the difference first.
-        prepared = job.prepare(settings, request, job.BATCH, "HOUR", provisional=True)
+        prepared = job.prepare(settings, request, job.BATCH, provisional=True)
         prepared.files.also(**values(settings, request, supply_topic, supply, taken))
-        session = start(prepared, SINKS)
+        session = start(prepared, (*FUNCTIONS, *SINKS))
         session.run("bind/supply_kafka")
         statements = build(session, only_minutes)
         with stores.hbase(settings) as connection:

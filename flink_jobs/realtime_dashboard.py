@@ -3,11 +3,11 @@
 Reads the order log (Kafka). Writes Redis: every minute twice, first as it grows (provisional), then exactly, once the
 watermark has passed it (final); day totals follow from the minutes.
 
-Time: event time, watermark on the minute. State: heap, unless the cluster says otherwise. The provisional figures
-de-duplicate on arrival and forget a key when no timely copy of it can come any more, twice over (`options`), and a
-minute's sum much later (`sums_remembered` in sql_files.py); the final ones stand on all copies of a minute, whose state
-ends with its window. No idle timeout. Both times are the clock's: after a longer outage a provisional figure may count
-a copy twice until its minute is final.
+Time: order minutes, final once no timely record of them can come (docs/core.md); watermark on the minute. State: heap,
+unless the cluster says otherwise: packs of orders until their minute, and a sum for each minute and province, forgotten
+by the clock (`sums_remembered` in sql_files.py). The provisional figures de-duplicate on arrival, by keys in the
+worker's memory (udfs/arrivals.py): after a restart one may count a copy twice until its minute is final. No idle
+timeout.
 
 In batch it writes the final minutes alone, under a run id of its own: what another run of the same logic must have come
 to. `samewater rebuild` (flink_jobs/rebuild.py) brings them back into that run's keys.
@@ -27,7 +27,8 @@ from flink_jobs.errors import UserError
 from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 
-QUERIES = ("minutes_provisional", "minutes_final", "minutes_passed")
+QUERIES = ("minutes_provisional", "minutes_final")
+FUNCTIONS = ("judge", "minute_sales", "arrivals")
 SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
 
 
@@ -35,15 +36,9 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
     """Flink's options of a run."""
     if mode == "batch":
         return job.BATCH
-    time = settings.time
     return {
-        # No state backend: the cluster's, hashmap. At 2,000 orders/s RocksDB took 99 ms instead of 84 (p50), and 250
-        # instead of 169 (p99); but a backlog of many million orders wants it, or more heap (README.md, limits).
-        # Window operators do not look at this time (their timers end their state): it is that of first_copies alone.
-        "table.exec.state.ttl": f"{2 * (time.lateness_ms + time.future_ms + time.clock_skew_ms)} ms",
-        # A first phase keeps what came since the last checkpoint and gives it out before the next, all at once: the
-        # source, in whose chain it stands, then waited for a second, and so did every order behind it.
-        "table.optimizer.agg-phase-strategy": "ONE_PHASE",
+        # No state backend: the cluster's, hashmap.
+        **job.JUDGED,
         "execution.buffer-timeout.interval": "5 ms",
         "python.fn-execution.bundle.time": "20",
     }
@@ -51,7 +46,7 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
 
 def query(session: Session) -> None:
     """From the table `orders` to a view for each of QUERIES."""
-    session.run("views/first_copies")
+    session.run("views/minute_shares", "views/arriving")
     for name in QUERIES:
         session.view(name)
 
@@ -114,8 +109,8 @@ def main(
     floor = {int(partition): offset for partition, offset in pattern.start_offsets.items()} if pattern else {}
     topic = topic or (pattern.topic if pattern else settings.kafka.topic)
     request = job.Request(runs.DASHBOARD, mode, topic, first, last, run_id, parallelism, floor, replays=replays)
-    prepared = job.prepare(settings, request, options(mode, settings), "MINUTE")
-    session = start(prepared, SINKS)
+    prepared = job.prepare(settings, request, options(mode, settings))
+    session = start(prepared, (*FUNCTIONS, *SINKS))
     statements = build(session)
     logic = prepared.files.logic_version
     if pattern is not None and logic != pattern.logic:

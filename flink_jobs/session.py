@@ -52,9 +52,9 @@ class Session:
             if statement.startswith("CREATE TEMPORARY TABLE"):
                 self.table_definitions.append(statement)
 
-    def register(self, sinks: Iterable[str]) -> None:
-        """Make sink functions known to SQL: names of udfs/functions.py."""
-        self.sinks += sinks
+    def register(self, names: Iterable[str]) -> None:
+        """Make functions of udfs/functions.py known to SQL."""
+        self.sinks += names
         functions.register(self.tables, self.sinks)
 
     def view(self, query: str) -> None:
@@ -85,10 +85,10 @@ class Session:
         )
 
 
-def start(prepared: job.Prepared, sinks: Iterable[str], orders: str | None = None) -> Session:
-    """A session with the order views. `sinks`: names of udfs/functions.py; `orders`: DDL instead of Kafka's."""
+def start(prepared: job.Prepared, names: Iterable[str], orders: str | None = None) -> Session:
+    """A session with the order views. `names`: functions of udfs/functions.py; `orders`: DDL instead of Kafka's."""
     session = Session(prepared.files, prepared.options)
-    session.register(sinks)
+    session.register(names)
     session.run("schema/orders")
     if orders is None:
         session.run(*ORDERS_FROM[prepared.run.source])

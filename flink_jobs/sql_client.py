@@ -24,19 +24,21 @@ from flink_jobs.settings import Settings
 from flink_jobs.sql_files import CLIENT, SQL
 from flink_jobs.submit import package, refuse_without_slots
 
-_JOBS = {"dashboard": (runs.DASHBOARD, "MINUTE"), "report": (runs.REPORT, "HOUR")}
-"""Script -> the job that it is, and what its watermark is floored to."""
+_JOBS = {"dashboard": runs.DASHBOARD, "report": runs.REPORT}
+"""Script -> the job that it is."""
+_ASKING = ("judge", "settle", "tell_copies", "rows_of")
+"""Functions that the tables stand on which people ask."""
 SCRIPTS = (*_JOBS, "questions")
 # The batch mode waits for a job's end; in streaming there is none.
 _WAIT = {"batch": {"table.dml-sync": "true"}, "streaming": {}}
 _TABLES = {"sql-client.execution.result-mode": "tableau", "table.display.max-column-width": "200"}
 
 
-def script(prepared: job.Prepared, name: str, sinks: tuple[str, ...] = ()) -> str:
-    """A script of `sql/client/`, filled: what `sql-client.sh` takes."""
+def script(prepared: job.Prepared, name: str, names: tuple[str, ...] = _ASKING) -> str:
+    """A script of `sql/client/`, filled: what `sql-client.sh` takes. `names`: functions of udfs/functions.py."""
     mode = prepared.files.mode
     options = {"execution.runtime-mode": mode, **_TABLES, **_WAIT[mode], **prepared.options}
-    functions = [f"CREATE TEMPORARY FUNCTION {name} AS 'udfs.functions.{name}' LANGUAGE PYTHON;" for name in sinks]
+    functions = [f"CREATE TEMPORARY FUNCTION {name} AS 'udfs.functions.{name}' LANGUAGE PYTHON;" for name in names]
     prepared.files.also(
         mode=mode,
         options="\n".join(f"SET '{key}' = '{_quoted(value)}';" for key, value in options.items()),
@@ -104,12 +106,11 @@ def submit_script(settings: Settings, name: str, request: job.Request) -> str:
     from flink_jobs import daily_report, realtime_dashboard
 
     module = {"dashboard": realtime_dashboard, "report": daily_report}[name]
-    _, step = _JOBS[name]
     cluster = flink_rest.CLUSTERS[request.mode]
     refuse_without_slots(settings, request.mode, request.parallelism)
     provisional = request.mode == "batch" and job.is_open(settings, request)
-    prepared = job.prepare(settings, request, module.options(request.mode, settings), step, provisional)
-    text = script(prepared, name, module.SINKS)
+    prepared = job.prepare(settings, request, module.options(request.mode, settings), provisional)
+    text = script(prepared, name, (*module.FUNCTIONS, *module.SINKS))
     run = job.register(settings, prepared)
     with job.attempt(settings, run.run_id) as started:
         if request.mode == "batch":
@@ -165,14 +166,14 @@ def sql(
         raise UserError("questions are asked in batch; open the client without a name to ask in streaming")
     first, last = (day.date() if day else None for day in (from_day, to_day))
     last = first if last is None and name not in _JOBS else last
-    title = _JOBS[name][0] if name in _JOBS else "questions"
+    title = _JOBS.get(name or "", "questions")
     request = job.Request(title, mode, topic or settings.kafka.topic, first, last, parallelism=parallelism)
     if name in _JOBS:
         with working(f"starting {name} ({mode}) in the SQL client"):
             run = submit_script(settings, name, request)
         click.echo(f"run {run}")
         return
-    prepared = job.prepare(settings, request, {}, "MINUTE")
+    prepared = job.prepare(settings, request, job.JUDGED)
     with stores.hdfs(settings) as files:  # before the first report there are none, which is no error
         for dataset in stores.DATASETS:
             files.makedirs(f"{settings.hdfs.root}/{dataset}", exist_ok=True)

@@ -10,28 +10,20 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flink_jobs.errors import UserError
-from flink_jobs.regions import Regions
-from flink_jobs.settings import ROOT, Settings
+from flink_jobs.settings import HOUR_MS, MINUTE_MS, ROOT, Settings
+
+if TYPE_CHECKING:
+    from udfs.rules import Rules
 
 SQL = ROOT / "sql"
 CLIENT = "client"  # the folder of the SQL client's scripts
 NO_LOGIC = (SQL / CLIENT, SQL / "bind" / "archive")
 """Folders of what only puts the logic together, and of where the log is read from once it is archived."""
-ORDER_VIEWS = (
-    "parsed",
-    "minute_records",
-    "classified",
-    "copies_by_key",
-    "accepted",
-    "accepted_of_days",
-    "duplicates",
-    "keys_of_minutes",
-    "late_orders",
-    "verdicts",
-    "verdicts_of_days",
-)
+ORDER_VIEWS = ("packs", "complete_minutes")
+"""What every job stands on, in the order in which they are made."""
 
 
 def interval(ms: int) -> str:
@@ -46,28 +38,16 @@ def interval(ms: int) -> str:
     return f"INTERVAL '{days} {hour:02d}:{minute:02d}:{rest // 1000:02d}.{rest % 1000:03d}' DAY TO SECOND(3)"
 
 
-def _place_in_canonical_order(regions: Regions) -> str:
-    """The pattern of a city behind its province, grouped so that not all cities are tried one by one."""
-    groups = (
-        f"""{province}","city":"(?:{"|".join(cities)})""" for province, cities in sorted(regions.provinces.items())
-    )
-    return f"""'"province":"(?:{"|".join(groups)})","amount":'""".replace(".", r"\.")
-
-
-def rule_values(settings: Settings, regions: Regions) -> dict[str, str]:
-    """The values that the order views take from the settings: durations as intervals, regions as lists."""
+def rule_values(settings: Settings, rules: Rules) -> dict[str, str]:
+    """The values that SQL takes from the settings, and those that only its functions take: all of them are logic."""
     time = settings.time
-    return {
+    told = {name: value for name, value in rules.as_parameters().items() if name != "shares"}
+    return told | {
         "lateness": interval(time.lateness_ms),
         "clock_skew": interval(time.clock_skew_ms),
-        "future": interval(time.future_ms),
-        "late_copy_horizon": interval(time.late_copy_horizon_ms),
+        "gathering": interval(time.lateness_ms + time.future_ms + MINUTE_MS),
         # An outage that is not longer does not make a minute's provisional sum begin anew.
-        "sums_remembered": f"{max(6 * 3_600_000, 4 * (time.lateness_ms + time.future_ms + time.clock_skew_ms))} ms",
-        "provinces": f"'|{'|'.join(sorted(regions.provinces))}|'",
-        "cities": f"'|{'|'.join(f'{province}/{city}' for city, province in sorted(regions.cities.items()))}|'",
-        "place_in_canonical_order": _place_in_canonical_order(regions),
-        "zone_offset_ms": str(int(time.offset.total_seconds()) * 1000),
+        "sums_remembered": f"{max(6 * HOUR_MS, 4 * (time.lateness_ms + time.future_ms + time.clock_skew_ms))} ms",
     }
 
 
@@ -83,7 +63,7 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        defaults = {"log": "", "log_table": "orders", "counting": "accepted_of_days"}
+        defaults = {"log": "", "log_table": "orders", "counting": "accepted_packs", "verdicts": "verdicts_counted"}
         self._values = {**defaults, **rules, **places, "keys_remembered": self._keys_remembered(settings)}
         self._read: dict[str, str] = {}
 
@@ -91,7 +71,9 @@ class SqlFiles:
         """The frame of `late_orders`. Batch keeps no state and its code generator fails on a frame of time (2.2.1)."""
         if self.mode == "batch":
             return "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
-        return f"RANGE BETWEEN {interval(settings.time.late_copy_horizon_ms)} PRECEDING AND CURRENT ROW"
+        # A late record stands at the end of its hour.
+        remembered = interval(settings.time.late_copy_horizon_ms + HOUR_MS)
+        return f"RANGE BETWEEN {remembered} PRECEDING AND CURRENT ROW"
 
     @property
     def logic_version(self) -> str:

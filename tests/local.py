@@ -22,6 +22,8 @@ from flink_jobs.stack.instance import home
 
 MEASURED: dict[str, float] = {}
 """What tests measured on the way, by what it is; printed at the end, asserted nowhere."""
+Changes = dict[str, list[tuple[str, str]]]
+"""File of the repository -> texts to be replaced: (old, new)."""
 COMMAND = "from flink_jobs.cli import main; main()"
 WARM_COMMAND = "from pathlib import Path; from flink_jobs import stack; stack.flink_bin = lambda: Path({!r}); "
 
@@ -111,7 +113,7 @@ def is_filed(local: Local, run: str, day: dt.date) -> bool:
     return local.settings.time.day_end(day) in versions
 
 
-def changed_code(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:
+def changed_code(folder: Path, changes: Changes) -> Path:
     """Copy the code into a folder, with texts replaced: file -> (old, new) pairs, each of which must occur."""
     for part in ("flink_jobs", "udfs", "sql", "conf", "tools"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,8 +1,27 @@
-"""The functions by the names that SQL calls them: thin wrappers. Sinks take a batch of rows (pandas Series) a call.
+"""The functions by the names that SQL calls them: thin wrappers.
 
-Job parameters (`pipeline.global-job-parameters`) say where the stores are; `samewater.` before each name below. Every
-sink returns one BIGINT per row. They are not deterministic to the planner, which must not call them twice or not at
-all.
+Job parameters (`pipeline.global-job-parameters`) say where the stores are and what the rules are (udfs/rules.py);
+`samewater.` before each name.
+
+Orders. A pack is a BYTES value with many records (udfs/packs.py). Of one row with several packs out, SQL wants a table
+function: a scalar function with a ROW would be called once for each branch of the plan.
+
+judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMESTAMP(3))
+  -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES>, a batch of rows a call; NULL in all rows that carry no pack
+settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: one `accepted` and one `keys` row
+  (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
+tell_copies(late ARRAY<BYTES>, keys ARRAY<BYTES>) -> the same columns: `count` and `rejected` rows
+minute_sales(packs ARRAY<BYTES>), arrivals(pack BYTES) -> table of province STRING, orders BIGINT, cents BIGINT
+hour_parts(accepted ARRAY<BYTES>) -> table of share INT, sales BYTES, ids BYTES
+place_sales(sales ARRAY<BYTES>) -> table of province STRING, city STRING, orders BIGINT, cents BIGINT, users BIGINT
+conflicting_ids(ids ARRAY<BYTES>) -> BIGINT
+counted_sales(accepted ARRAY<BYTES>) -> as minute_sales, of orders that count
+rows_of(packs ARRAY<BYTES>) -> as settle: one `row` per record but the late ones, with its verdict; for people who ask
+late_candidates(late BYTES), supply_candidates(pack BYTES), admit(accepted ARRAY<BYTES>, candidates ARRAY<BYTES>)
+  -> as settle, with `candidates` rows (key_minute, key_share, pack) and `log` or `supply` rows: what became of a record
+
+Sinks take a batch of rows (pandas Series) a call and return one BIGINT per row. They are not deterministic to the
+planner, which must not call them twice or not at all.
 
 put_daily_sales(version BIGINT ms, province STRING, city STRING, orders BIGINT, amount DECIMAL yuan, users BIGINT) -> 1
 put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, offset_min, offset_max, offset_sum) -> 0
@@ -18,16 +37,26 @@ scan_daily_sales(bucket INT, day STRING, run STRING, family STRING, version BIGI
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyflink.table import DataTypes, FunctionContext, ScalarFunction, TableEnvironment, TableFunction
 from pyflink.table.udf import UserDefinedFunctionWrapper, udf, udtf
 
-from udfs import PREFIX, hbase_scan
+from udfs import PREFIX, hbase_scan, tallies
+from udfs import admit as admission
+from udfs import settle as settling
+from udfs.arrivals import Arrivals
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import HBaseSink, HBaseTarget
+from udfs.judge import Judge
 from udfs.redis_sink import RedisSink, RedisTarget
+from udfs.rules import Rules
 
 
 def _parameter(context: FunctionContext, name: str) -> str:
@@ -40,6 +69,170 @@ def _parameter(context: FunctionContext, name: str) -> str:
 def _column(values: pd.Series | str, like: pd.Series) -> pd.Series:
     """What is the same for all rows (the planner finds out: 'ALL' of the upper levels) does not come as a Series."""
     return pd.Series(values, index=like.index) if isinstance(values, str) else values
+
+
+def _rules(context: FunctionContext) -> Rules:
+    pa.set_cpu_count(1)  # a worker has one slot's work; threads of Arrow would wait for each other
+    return Rules.from_parameters(partial(_parameter, context))
+
+
+def _packs(values: Sequence[bytes | None] | None) -> list[bytes]:
+    return [bytes(value) for value in values or () if value is not None]
+
+
+# ---------------------------------------------------------------- orders
+
+
+class JudgeRecords(ScalarFunction):  # type: ignore[misc]
+    def open(self, function_context: FunctionContext) -> None:
+        rules = _rules(function_context)
+        self.judge, self.zone_ms = Judge(rules), rules.zone_offset_ms
+
+    def eval(self, payload: pd.Series, partition: pd.Series, offset: pd.Series, ingest: pd.Series) -> pd.DataFrame:
+        values = pa.array(payload, pa.binary(), from_pandas=True)
+        came = ingest.to_numpy().astype("datetime64[ms]").astype(np.int64) - self.zone_ms
+        minutes = np.full(len(values), np.datetime64("NaT"), "datetime64[ms]")
+        shares = np.zeros(len(values), np.int32)
+        packs = np.full(len(values), None, object)
+        for row, minute, share, pack in self.judge(values, partition.to_numpy(), offset.to_numpy(), came):
+            minutes[row], shares[row], packs[row] = np.datetime64(minute + self.zone_ms, "ms"), share, pack
+        return pd.DataFrame({"order_minute": minutes.astype("datetime64[ns]"), "share": shares, "pack": packs})
+
+
+SETTLED_COLUMNS = {
+    "kind": DataTypes.STRING(),
+    "pack": DataTypes.BYTES(),
+    "key_minute": DataTypes.TIMESTAMP(3),
+    "key_share": DataTypes.INT(),
+    "verdict": DataTypes.STRING(),
+    "kafka_partition": DataTypes.INT(),
+    "records": DataTypes.BIGINT(),
+    "offset_min": DataTypes.BIGINT(),
+    "offset_max": DataTypes.BIGINT(),
+    "offset_sum": DataTypes.BIGINT(),
+    "reason": DataTypes.STRING(),
+    "kafka_offset": DataTypes.BIGINT(),
+    "ingest_time": DataTypes.BIGINT(),
+    "order_id": DataTypes.STRING(),
+    "order_time": DataTypes.BIGINT(),
+    "user_id": DataTypes.STRING(),
+    "province": DataTypes.STRING(),
+    "city": DataTypes.STRING(),
+    "amount": DataTypes.STRING(),
+    "payload": DataTypes.BYTES(),
+}
+"""The columns of `settle` and its kin; which are filled follows from `kind`. Times of records: epoch ms."""
+_Row = tuple[Any, ...]
+_EPOCH = dt.datetime(1970, 1, 1)
+
+
+class _PackFunction(TableFunction):  # type: ignore[misc]
+    def open(self, function_context: FunctionContext) -> None:
+        self.rules = _rules(function_context)
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def pack_row(self, kind: str, pack: bytes, minute: int | None = None, share: int | None = None) -> _Row:
+        at = None if minute is None else _EPOCH + dt.timedelta(milliseconds=minute + self.rules.zone_offset_ms)
+        return (kind, pack, at, share, *(None,) * 16)
+
+    @staticmethod
+    def count_rows(counts: Iterable[settling.Count]) -> Iterator[_Row]:
+        for partition, verdict, *figures in counts:
+            yield ("count", None, None, None, verdict, partition, *figures, *(None,) * 10)
+
+    @staticmethod
+    def record_rows(kind: str, records: Iterable[settling.Record]) -> Iterator[_Row]:
+        for verdict, reason, partition, *rest in records:
+            yield (kind, None, None, None, verdict, partition, None, None, None, None, reason, *rest)
+
+
+class Settle(_PackFunction):
+    def eval(self, packs: Sequence[bytes]) -> Iterator[_Row]:
+        found = settling.settle(_packs(packs), self.rules)
+        if found.accepted is not None and found.keys is not None:
+            yield self.pack_row("accepted", found.accepted)
+            yield self.pack_row("keys", found.keys)
+        yield from self.count_rows(found.counts)
+        yield from self.record_rows("rejected", found.rejected)
+        for minute, share, pack in found.late:
+            yield self.pack_row("late", pack, minute, share)
+
+
+class TellCopies(_PackFunction):
+    def eval(self, late: Sequence[bytes], keys: Sequence[bytes | None]) -> Iterator[_Row]:
+        counts, rejected = settling.tell_copies(_packs(late), _packs(keys), self.rules)
+        yield from self.count_rows(counts)
+        yield from self.record_rows("rejected", rejected)
+
+
+class MinuteSales(_PackFunction):
+    def eval(self, packs: Sequence[bytes]) -> Iterator[_Row]:
+        yield from settling.minute_sales(_packs(packs), self.rules)
+
+
+class ArrivingSales(_PackFunction):
+    def open(self, function_context: FunctionContext) -> None:
+        self.arrivals = Arrivals(_rules(function_context))
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def eval(self, pack: bytes) -> Iterator[_Row]:
+        yield from self.arrivals(bytes(pack))
+
+
+class HourParts(_PackFunction):
+    def eval(self, accepted: Sequence[bytes]) -> Iterator[_Row]:
+        yield from tallies.hour_parts(_packs(accepted))
+
+
+class PlaceSales(_PackFunction):
+    def eval(self, sales: Sequence[bytes]) -> Iterator[_Row]:
+        yield from tallies.place_sales(_packs(sales), self.rules)
+
+
+class CountedSales(_PackFunction):
+    def eval(self, accepted: Sequence[bytes]) -> Iterator[_Row]:
+        yield from settling.counted_sales(_packs(accepted), self.rules)
+
+
+class RowsOf(_PackFunction):
+    def eval(self, packs: Sequence[bytes]) -> Iterator[_Row]:
+        yield from self.record_rows("row", settling.rows_of(_packs(packs), self.rules))
+
+
+class LateCandidates(_PackFunction):
+    def eval(self, late: bytes) -> Iterator[_Row]:
+        for minute, share, pack in admission.of_log(bytes(late), self.rules):
+            yield self.pack_row("candidates", pack, minute, share)
+
+
+class SupplyCandidates(_PackFunction):
+    def eval(self, pack: bytes) -> Iterator[_Row]:
+        candidates, rest = admission.of_supply(bytes(pack), self.rules)
+        for minute, share, found in candidates:
+            yield self.pack_row("candidates", found, minute, share)
+        yield from self.record_rows("supply", rest)
+
+
+class Admit(_PackFunction):
+    def eval(self, accepted: Sequence[bytes], candidates: Sequence[bytes]) -> Iterator[_Row]:
+        found = admission.admit(_packs(accepted), _packs(candidates), self.rules)
+        if found.accepted is not None:
+            yield self.pack_row("accepted", found.accepted)
+        yield from self.count_rows(found.counts)
+        for origin, record in found.kept:
+            yield from self.record_rows(origin, [record])
+
+
+class ConflictingIds(ScalarFunction):  # type: ignore[misc]
+    def eval(self, ids: Sequence[bytes]) -> int:
+        return tallies.conflicting_ids(_packs(ids))
+
+
+# ---------------------------------------------------------------- stores
 
 
 class _HBaseFunction(ScalarFunction):  # type: ignore[misc]
@@ -169,7 +362,31 @@ def _sink(function: ScalarFunction) -> UserDefinedFunctionWrapper:
     return udf(function, result_type=DataTypes.BIGINT(), deterministic=False, func_type="pandas")
 
 
+def _table(function: TableFunction, *types: Any, deterministic: bool = True) -> UserDefinedFunctionWrapper:
+    return udtf(function, result_types=list(types), deterministic=deterministic)
+
+
+_SETTLED, _FIGURES = tuple(SETTLED_COLUMNS.values()), (DataTypes.STRING(), DataTypes.BIGINT(), DataTypes.BIGINT())
+_JUDGED = {"order_minute": DataTypes.TIMESTAMP(3), "share": DataTypes.INT(), "pack": DataTypes.BYTES()}
+
 # Of this module by the same names, for the SQL client: CREATE FUNCTION put_marker AS 'udfs.functions.put_marker'.
+judge = udf(
+    JudgeRecords(),
+    result_type=DataTypes.ROW([DataTypes.FIELD(name, kind) for name, kind in _JUDGED.items()]),
+    func_type="pandas",
+)
+settle = _table(Settle(), *_SETTLED)
+tell_copies = _table(TellCopies(), *_SETTLED)
+minute_sales = _table(MinuteSales(), *_FIGURES)
+arrivals = _table(ArrivingSales(), *_FIGURES, deterministic=False)
+hour_parts = _table(HourParts(), DataTypes.INT(), DataTypes.BYTES(), DataTypes.BYTES())
+place_sales = _table(PlaceSales(), DataTypes.STRING(), *_FIGURES, DataTypes.BIGINT())
+conflicting_ids = udf(ConflictingIds(), result_type=DataTypes.BIGINT())
+counted_sales = _table(CountedSales(), *_FIGURES)
+rows_of = _table(RowsOf(), *_SETTLED)
+late_candidates = _table(LateCandidates(), *_SETTLED)
+supply_candidates = _table(SupplyCandidates(), *_SETTLED)
+admit = _table(Admit(), *_SETTLED)
 put_daily_sales = _sink(PutDailySales())
 put_verdict_counts = _sink(PutVerdictCounts())
 put_conflicting = _sink(PutConflicting())

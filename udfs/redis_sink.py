@@ -67,15 +67,20 @@ class RedisSink:
         self,
         final: bool,
         minutes: Iterable[int],
-        provinces: Iterable[str],
+        provinces: Iterable[str | None],
         orders: Iterable[int],
         cents: Iterable[int],
     ) -> int:
-        """Write minutes (start, epoch ms) of provinces (`ALL`: the country). Returns how many were not outdated."""
+        """Write minutes (start, epoch ms) of provinces (`ALL`: the country). Returns how many were not outdated.
+
+        A minute without province had no orders: there is nothing to write.
+        """
         keys = [self._key("days"), self._key("changes")]
         places: dict[str, int] = {}
         values: list[str | int] = [self.changes_kept]
         for minute, province, count, amount in zip(minutes, provinces, orders, cents, strict=True):
+            if province is None:
+                continue
             local = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=int(minute) + self.target.zone_offset_ms)
             day = local.date().isoformat()
             if day not in places:

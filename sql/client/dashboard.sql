@@ -1,13 +1,11 @@
 -- The live dashboard: minutes into Redis.
 \i client/orders
-${functions}
-\i views/first_copies;
+\i views/minute_shares;
+\i views/arriving;
 CREATE TEMPORARY VIEW minutes_provisional AS
 \i queries/minutes_provisional;
 CREATE TEMPORARY VIEW minutes_final AS
 \i queries/minutes_final;
-CREATE TEMPORARY VIEW minutes_passed AS
-\i queries/minutes_passed;
 \i bind/redis/dashboard_sink;
 \i bind/redis/minutes_written;
 EXECUTE STATEMENT SET BEGIN

@@ -1,8 +1,15 @@
 -- The daily report, in streaming or in batch: rows, verdicts and markers into HBase, Parquet into HDFS.
 \i client/orders
-${functions}
+\i views/settled;
+\i views/late_packs;
+\i views/late_orders;
+\i views/accepted_packs;
+\i views/verdicts_counted;
+\i views/hours;
 \i bind/${mode}/day_windows;
 \i bind/${mode}/day_windows_of_verdicts;
+\i views/day_shares;
+\i views/conflicting_shares;
 CREATE TEMPORARY VIEW daily_sales AS
 \i queries/daily_sales;
 CREATE TEMPORARY VIEW verdict_counts AS

@@ -1,9 +1,6 @@
 -- How much was ordered in each minute, once a backfill has taken orders in?
 --
--- One row per (minute_start, province); 'ALL' is the country; cents: 1/100 yuan. As minutes_final.
-SELECT window_start AS minute_start,
-       COALESCE(province, 'ALL') AS province,
-       COUNT(*) AS orders,
-       CAST(SUM(amount) * 100 AS BIGINT) AS cents
-FROM TABLE(TUMBLE(TABLE counted, DESCRIPTOR(accepted_time), INTERVAL '1' MINUTE))
-GROUP BY window_start, window_end, GROUPING SETS ((), (province))
+-- One row per (minute_start, province); 'ALL' is the country; cents: 1/100 yuan.
+SELECT order_minute AS minute_start, province, orders, cents
+FROM (SELECT order_minute, ARRAY_AGG(pack) AS packs FROM counted GROUP BY order_minute),
+  LATERAL TABLE(counted_sales(packs)) AS sales (province, orders, cents)

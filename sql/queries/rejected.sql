@@ -1,9 +1,15 @@
 -- Which records did not count, and why? One row per record with its place in the log and its payload as it was (a
--- duplicate without: its fields say it all).
-SELECT verdict, reason, f.kafka_partition AS kafka_partition, f.kafka_offset AS kafka_offset,
-       ${epoch_ms_of_ingest} AS ingest_time,
-       f.order_id AS order_id, f.order_time AS order_time, f.user_id AS user_id,
-       f.province AS province, f.city AS city, f.amount AS amount, f.payload AS payload,
-       DATE_FORMAT(event_time, 'yyyy-MM-dd') AS dt
-FROM verdicts_of_days
-WHERE verdict NOT IN ('accepted', 'heartbeat')
+-- duplicate in the canonical spelling without: its fields say it all). ingest_time, order_time: epoch ms.
+SELECT verdict, reason, kafka_partition, kafka_offset, ingest_time, order_id, order_time, user_id, province, city, amount, payload,
+       DATE_FORMAT(rejected_time, 'yyyy-MM-dd') AS dt
+FROM (
+  SELECT closed_time AS rejected_time, verdict, reason, kafka_partition, kafka_offset, ingest_time,
+         order_id, order_time, user_id, province, city, amount, payload
+  FROM settled
+  WHERE kind = 'rejected'
+  UNION ALL
+  SELECT late_time, verdict, reason, kafka_partition, kafka_offset, ingest_time,
+         order_id, order_time, user_id, province, city, amount, payload
+  FROM late_orders
+  WHERE kind = 'rejected')
+WHERE rejected_time >= TIMESTAMP '${from_day} 00:00:00' AND rejected_time < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY

@@ -1,14 +1,20 @@
--- Which of them are taken in? One row per admissible record.
---
--- verdict: `late_copy`, if the order counts already (here without a horizon: all accepted orders of the days are at hand);
--- else `admitted` for the first of its key by (ingest time, digest of the payload), as among timely copies, and `duplicate` for
--- the others. Equal in both are the same bytes at the same time: which of them is taken changes no figure.
+-- Which candidates of the days are taken in? Rows per minute and share, told apart by `kind`: accepted (a pack of those taken
+-- in, as settled has it), count (their verdict `admitted`), log and supply (one candidate by its origin, and what became of it:
+-- admitted, duplicate or late_copy). Rules: udfs/admit.py. admitted_time: the last millisecond of the minute.
 CREATE TEMPORARY VIEW admissions AS
-SELECT CASE WHEN counted.order_id IS NOT NULL THEN 'late_copy' WHEN candidate.copy_number = 1 THEN 'admitted' ELSE 'duplicate' END AS verdict,
-       candidate.origin AS origin, candidate.f AS f
+SELECT order_minute, CAST(order_minute + INTERVAL '59.999' SECOND AS TIMESTAMP(3)) AS admitted_time, share, found.*
 FROM (
-  SELECT origin, f, order_id, order_time,
-         ROW_NUMBER() OVER (PARTITION BY order_id, order_time ORDER BY ingest_ltz, md5, origin, f.kafka_partition, f.kafka_offset) AS copy_number
-  FROM admissible) AS candidate
-LEFT JOIN accepted AS counted
-  ON counted.order_id = candidate.order_id AND counted.order_time = candidate.order_time
+  SELECT order_minute, share, ARRAY_AGG(accepted) AS accepted, ARRAY_AGG(candidates) AS candidates
+  FROM (
+    SELECT order_minute, share, pack AS accepted, CAST(NULL AS BYTES) AS candidates
+    FROM accepted_packs
+    UNION ALL
+    SELECT key_minute, key_share, CAST(NULL AS BYTES), pack
+    FROM candidates
+    WHERE kind = 'candidates' AND key_minute >= TIMESTAMP '${from_day} 00:00:00'
+      AND key_minute < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY)
+  GROUP BY order_minute, share
+  HAVING COUNT(candidates) > 0) AS minutes,
+  LATERAL TABLE(admit(accepted, candidates)) AS found (
+    kind, pack, key_minute, key_share, verdict, kafka_partition, records, offset_min, offset_max, offset_sum,
+    reason, kafka_offset, ingest_time, order_id, order_time, user_id, province, city, amount, payload)

@@ -1,5 +1,5 @@
--- The orders that count once a backfill has taken others in: accepted and admitted. As accepted_of_days.
+-- The orders that count once a backfill has taken others in: accepted and admitted. As accepted_packs.
 CREATE TEMPORARY VIEW counted AS
-SELECT order_id, user_id, province, city, amount, accepted_time FROM accepted_of_days
+SELECT closed_time, order_minute, share, pack FROM accepted_packs
 UNION ALL
-SELECT order_id, user_id, province, city, amount, accepted_time FROM admitted
+SELECT admitted_time, order_minute, share, pack FROM admissions WHERE kind = 'accepted'

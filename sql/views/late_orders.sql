@@ -1,21 +1,23 @@
--- Is a late record new money, or a copy of an order that was counted? One row per late record.
+-- Is a late record new money, or a copy of an order that was counted? Rows of the kinds count and rejected, as in settled.
 --
--- The late records and the keys accepted before them run through one OVER window. A late record finds the accepted keys of
--- its minute before it, because they are emitted at their minute's end and a late one stands at its ingest time, at least
--- the lateness after its order_time. The keys of a minute come in 255 shares, one text each: streaming remembers a text,
--- not thousands of keys, and looks into few of them. The frame only bounds what streaming remembers: the rule itself
--- compares with the horizon.
+-- late_time: rowtime, the end of the hour in which it came. The keys that counted in a minute (one pack per minute and share)
+-- and the late records of an hour by the minute of their order time run through one OVER window: a late record stands at
+-- least the lateness behind its order time, so it finds the keys of its minute before it. The frame bounds what streaming
+-- remembers; the rule itself compares with the horizon. ARRAY_AGG, though there is one pack: what LAST_VALUE needs to take a
+-- value back it keeps under the value itself.
 CREATE TEMPORARY VIEW late_orders AS
-SELECT f, event_time,
-       CASE WHEN LOCATE(CONCAT(',', ${key_as_text}, ','), CONCAT(',', accepted_keys, ',')) > 0
-             AND TO_TIMESTAMP_LTZ(f.order_time, 3) >= f.ingest_ltz - ${late_copy_horizon}
-            THEN 'late_copy' ELSE 'late' END AS verdict
+SELECT late_time, found.*
 FROM (
-  SELECT f, event_time, order_id, order_time, MAX(keys) OVER (PARTITION BY key_minute, share ORDER BY event_time ${keys_remembered}) AS accepted_keys
+  SELECT late_time, late, ARRAY_AGG(keys) OVER (PARTITION BY key_minute, key_share ORDER BY late_time ${keys_remembered}) AS keys
   FROM (
-    SELECT ${minute_of_key} AS key_minute, ${share_of_key} AS share, event_time, order_id, order_time, f, CAST(NULL AS STRING) AS keys
-    FROM (SELECT f, event_time, f.order_id AS order_id, f.order_time AS order_time FROM classified WHERE verdict = 'late')
+    SELECT closed_time AS late_time, order_minute AS key_minute, share AS key_share, CAST(NULL AS ARRAY<BYTES>) AS late, pack AS keys
+    FROM settled
+    WHERE kind = 'keys'
     UNION ALL
-    SELECT key_minute, share, accepted_time, CAST(NULL AS STRING), CAST(NULL AS BIGINT), CAST(NULL AS ${fields_type}), keys
-    FROM keys_of_minutes))
-WHERE f IS NOT NULL
+    SELECT window_time, key_minute, key_share, ARRAY_AGG(pack), CAST(NULL AS BYTES)
+    FROM TABLE(TUMBLE(TABLE late_packs, DESCRIPTOR(closed_time), INTERVAL '1' HOUR))
+    GROUP BY window_start, window_end, window_time, key_minute, key_share)) AS looked_up,
+  LATERAL TABLE(tell_copies(late, keys)) AS found (
+    kind, pack, key_minute, key_share, verdict, kafka_partition, records, offset_min, offset_max, offset_sum,
+    reason, kafka_offset, ingest_time, order_id, order_time, user_id, province, city, amount, payload)
+WHERE late IS NOT NULL

@@ -22,10 +22,7 @@ from flink_jobs import daily_report, job, realtime_dashboard, stores
 from flink_jobs.session import Session, start
 from flink_jobs.settings import Settings
 
-JOBS: dict[str, tuple[ModuleType, str]] = {
-    "realtime_dashboard": (realtime_dashboard, "MINUTE"),
-    "daily_report": (daily_report, "HOUR"),
-}
+JOBS: dict[str, ModuleType] = {"realtime_dashboard": realtime_dashboard, "daily_report": daily_report}
 BESIDE: dict[str, dict[str, str]] = {
     "bare_sql": {},
     # Else every record would give a row of its own: a sum that grows.
@@ -66,14 +63,14 @@ def main(
     request = job.Request(name, mode, topic, day.date(), day.date(), None, parallelism)
     given = dict(option.split("=", 1) for option in options)
     if name in BESIDE:
-        prepared = job.prepare(settings, request, BESIDE[name] | given, "MINUTE")
+        prepared = job.prepare(settings, request, BESIDE[name] | given)
         _beside(settings, topic, name, Session(prepared.files, prepared.options))
         return
-    module, step = JOBS[name]
+    module = JOBS[name]
     chosen = {**module.options(mode, settings), **given}
-    prepared = job.prepare(settings, request, chosen, step)
+    prepared = job.prepare(settings, request, chosen)
     prepared.files.also(scan_end="'scan.bounded.mode' = 'latest-offset'")
-    session = start(prepared, (), ORDERS_IN_FILES.format(folder=files) if files else None)
+    session = start(prepared, module.FUNCTIONS, ORDERS_IN_FILES.format(folder=files) if files else None)
     module.query(session)
     if files is None:
         _into_blackhole(session, module.QUERIES)

@@ -6,6 +6,8 @@ import csv
 import datetime as dt
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +19,6 @@ import pytest
 import requests
 
 from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
-from flink_jobs.checks import ABSENT
 from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import port_of
 from tests.local import Local, is_filed, is_marked, wait_until
@@ -243,58 +244,24 @@ def test_readers_give_what_the_run_holds(story: Story):
     assert (row["orders"], row["amount"]) == (str(marker.orders), marker.amount)
 
 
-def test_the_dashboard_forgets_keys_soon_and_sums_late(story: Story):
+def test_the_dashboard_forgets_provisional_sums_late_and_nothing_else_by_the_clock(story: Story):
     """A hint in SQL that does not fit is left out without a word: what counts is the plan that runs."""
     plan = json.loads(compiled.read(story.local.settings, story.dashboard).plan)
     kept = {node["type"]: state["ttl"] for node in plan["nodes"] for state in node.get("state", ())}
-    time = story.local.settings.time
-    minutes = 2 * (time.lateness_ms + time.future_ms + time.clock_skew_ms) // 60_000
-    assert kept == {"stream-exec-deduplicate_1": f"{minutes} min", "stream-exec-group-aggregate_1": "6 h"}
+    assert kept == {"stream-exec-group-aggregate_1": "6 h"}
 
 
-BROKEN_IN_BATCH = {
-    "another order of ties": {
-        "sql/views/copies_by_key.sql": [("MD5(CAST(f.payload AS STRING))", "REVERSE(MD5(CAST(f.payload AS STRING)))")]
-    },
-    "lateness off by 1 ms": {
-        "sql/views/classified.sql": [("< f.ingest_ltz - ${lateness}", "<= f.ingest_ltz - ${lateness}")]
-    },
-    "the wrong zone": {
-        "flink_jobs/job.py": [('"table.local-time-zone": settings.time.zone', '"table.local-time-zone": "UTC"')]
-    },
-    "de-duplication by order_id alone": {
-        "sql/views/minute_records.sql": [("INTERVAL '1' MINUTE", "INTERVAL '1' DAY")],
-        "sql/views/copies_by_key.sql": [
-            ("window_time, order_id, order_time))", "window_time, order_id))"),
-            (
-                "AS key_time, order_id, order_time, LISTAGG",
-                "AS key_time, order_id, MIN(order_time) AS order_time, LISTAGG",
-            ),
-        ],
-    },
-    "duplicates by subtraction": {
-        "sql/queries/verdict_counts.sql": [
-            ("SELECT window_start AS day_start", "SELECT * FROM (SELECT window_start AS day_start"),
-            (
-                "kafka_partition, verdict\n",
-                """kafka_partition, verdict) WHERE verdict <> 'duplicate'
-                UNION ALL
-                SELECT window_start, window_end, window_time, f.kafka_partition, 'duplicate',
-                       COUNT(*) FILTER (WHERE verdict IN ('accepted', 'duplicate'))
-                       - COUNT(*) FILTER (WHERE verdict = 'accepted'),
-                       MIN(f.kafka_offset), MAX(f.kafka_offset), SUM(f.kafka_offset)
-                FROM day_windows_of_verdicts
-                GROUP BY window_start, window_end, window_time, f.kafka_partition
-                """,
-            ),
-        ]
-    },
-}
+def test_each_function_of_a_plan_is_called_once_for_a_row(story: Story):
+    """A view that several branches stand on is one node of the plan, or every order would be judged several times."""
+    for run in (story.dashboard, story.streaming):
+        plan = compiled.read(story.local.settings, run).plan
+        calls = Counter(re.findall(r"`(\w+)`\", \"operands\"", json.dumps(json.loads(plan)["nodes"])))
+        assert calls["judge"] == 1 and calls["settle"] == (run == story.streaming), calls
 
 
-@pytest.mark.parametrize("what", BROKEN_IN_BATCH)
-def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable, what: str):
-    root = changed(BROKEN_IN_BATCH[what])
+def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable):
+    """Other broken rules: tests/unit/test_core.py, tests/sql/test_broken_rules.py."""
+    root = changed({"udfs/judge.py": [("at < came - rules.lateness_ms", "at <= came - rules.lateness_ms")]})
     run = story.local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", str(FIRST), "--to", str(FIRST), root=root
     )
@@ -372,40 +339,6 @@ def test_a_replay_of_one_day_at_parallelism_1_equals_the_log_too(places: Story):
     places.reconcile(code=0, streaming=run, days=DAYS[:2])
     assert not is_marked(places.local, run, EMPTY)
     stop(places.local, run)
-
-
-def test_day_windows_over_timestamp_ltz_turn_reconcile_red(places: Story, changed: Callable):
-    """FLINK-38075: rows wait in the aggregation's first phase until 08:00 (midnight UTC), when their window is over.
-
-    Only what a checkpoint flushed before is counted, none of a day that is replayed at once. It takes watermarks
-    between the two hours to see it, hence one after every record.
-    """
-    local, plain = places.local, "CAST(ingest_ltz AS TIMESTAMP(3))"
-    root = changed(
-        {
-            "sql/schema/orders.sql": [
-                ("event_time AS CAST(${event_ltz} AS TIMESTAMP(3))", "event_time AS (${event_ltz})"),
-                (f"FLOOR({plain}", "FLOOR(ingest_ltz"),
-            ],
-            "sql/bind/orders_kafka.sql": [
-                ("'format' = 'raw',", "'format' = 'raw', 'scan.watermark.emit.strategy' = 'on-event',")
-            ],
-            "sql/bind/streaming/day_windows.sql": [
-                (
-                    "CUMULATE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' HOUR, INTERVAL '1' DAY)",
-                    "TUMBLE(TABLE accepted_of_days, DESCRIPTOR(accepted_time), INTERVAL '1' DAY)",
-                )
-            ],
-        }
-    )
-    run = local.submit("daily_report", "--topic", TOPIC, root=root)
-    wait_until(lambda: is_marked(local, run, EMPTY), "the marker of the day after")
-    result = places.reconcile(code=1, streaming=run, days=DAYS[:2])
-    assert "streaming: report" in differing(result) and "batch: report" not in differing(result)
-    country = [row for row in result["streaming: report"]["differences"] if row["row"] == "ALL|ALL"]
-    (orders,) = (row for row in country if row["field"] == "orders")
-    assert orders["right"] == ABSENT or int(orders["right"]) < int(orders["left"]), orders
-    stop(local, run)
 
 
 def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):

@@ -326,7 +326,7 @@ def test_an_emptied_redis_is_rebuilt(story: Story):
 
 
 def test_a_rebuild_by_another_logic_is_refused(story: Story, changed: Callable):
-    root = changed({"sql/views/classified.sql": [("< f.ingest_ltz - ${lateness}", "<= f.ingest_ltz - ${lateness}")]})
+    root = changed({"udfs/judge.py": [("at < came - rules.lateness_ms", "at <= came - rules.lateness_ms")]})
     assert "logic" in story.local.samewater("rebuild", "--run", story.dashboard, code=2, root=root)
 
 

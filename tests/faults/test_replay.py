@@ -282,7 +282,7 @@ def test_an_undo_returns_everything(story: Story):
 def test_a_new_version_of_a_query_is_replayed_as_another_logic(story: Story, changed: Callable):
     """Every amount twice; what must come of it is the oracle's, twice."""
     settings = story.local.settings
-    root = changed({"sql/queries/daily_sales.sql": [("SUM(amount)", "SUM(amount + amount)")]})
+    root = changed({"sql/queries/daily_sales.sql": [("SUM(CAST(cents", "SUM(2 * CAST(cents")]})
     said = story.replay("daily_report", "--topic", TOPIC, root=root)
     run = story.run(next(line for line in said.splitlines() if line.startswith("run ")).split()[1])
     live = story.run(story.streaming)

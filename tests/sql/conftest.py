@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from flink_jobs import datagen, oracle, order_log
 from flink_jobs.settings import Settings
 from flink_jobs.stack import create_instance, flink_env, settings_file
 from flink_jobs.stack.control import down, up
 from flink_jobs.stack.servers import NAMES
+from flink_jobs.truth import read_truth, rules_of
+
+FIRST, SECOND = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
+TOPIC = "orders"
+ORDERS = 800
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +36,12 @@ def kafka() -> Iterator[Settings]:
             yield settings
     finally:
         down(instance, print, purge=True)
+
+
+@pytest.fixture(scope="session")
+def truth(kafka: Settings) -> oracle.Day:
+    """What the oracle says of the first of two days that are in the log."""
+    plan = datagen.Plan(datagen.Spec.by(kafka, seed=20251111, first=FIRST, last=SECOND, orders=ORDERS))
+    order_log.create_topic(kafka, TOPIC, kafka.kafka.partitions)
+    order_log.produce(kafka, TOPIC, plan.records())
+    return read_truth(kafka, rules_of(kafka), TOPIC, str(FIRST), str(FIRST)).days[str(FIRST)]

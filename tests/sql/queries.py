@@ -25,7 +25,6 @@ from flink_jobs.settings import ROOT, Settings
 Row = dict[str, str | None]
 Rows = dict[str, list[Row]]
 SECONDS = 600.0
-STEPS = {"daily_report": "HOUR", "realtime_dashboard": "MINUTE"}
 
 
 def run_queries(
@@ -53,8 +52,8 @@ def run_queries(
     request = job.Request(name, mode, topic, *days, parallelism=1, source=source)
     with _code_of(root) as functions:
         chosen = {**module.options(mode, settings), **functions, **(options or {})}
-        prepared = job.prepare(settings, request, chosen, STEPS[request.job])
-        session = start(replace(prepared, options=_in_memory(prepared.options)), ())
+        prepared = job.prepare(settings, request, chosen)
+        session = start(replace(prepared, options=_in_memory(prepared.options)), module.FUNCTIONS)
         module.query(session)
         result = session.tables.execute_sql(_all_in_one(session, module.QUERIES))
     rows: Rows = {query: [] for query in module.QUERIES}

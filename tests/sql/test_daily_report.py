@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
-import pytest
-
-from flink_jobs import checks, daily_report, datagen, oracle, order_log
+from flink_jobs import checks, daily_report, oracle
 from flink_jobs.settings import Settings
-from flink_jobs.truth import read_truth, rules_of
+from tests.sql.conftest import FIRST, SECOND, TOPIC
 from tests.sql.queries import Row, Rows, last_versions, run_queries
-
-FIRST, SECOND = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
-TOPIC = "orders"
-ORDERS = 800
-
-
-@pytest.fixture(scope="module")
-def truth(kafka: Settings) -> oracle.Day:
-    """What the oracle says of the first of two days that are in the log."""
-    plan = datagen.Plan(datagen.Spec.by(kafka, seed=20251111, first=FIRST, last=SECOND, orders=ORDERS))
-    order_log.create_topic(kafka, TOPIC, kafka.kafka.partitions)
-    order_log.produce(kafka, TOPIC, plan.records())
-    return read_truth(kafka, rules_of(kafka), TOPIC, str(FIRST), str(FIRST)).days[str(FIRST)]
 
 
 class PassedTheFirstDay:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_oracle import DAY, MIDNIGHT, NEXT_MIDNIGHT, NOON, RULES, value
 
-from flink_jobs import backfill, checks, difference, job, late, oracle, regions, runs
+from flink_jobs import backfill, checks, difference, job, late, oracle, runs
 from flink_jobs.log_reader import Span
 from flink_jobs.oracle import Admission, Record, Supplied
 from flink_jobs.settings import DEFAULT_FILE, Settings
@@ -131,7 +131,7 @@ def test_of_the_supply_all_is_read_but_what_is_left_out(left_out: list[str], pre
     day = dt.date.fromisoformat(DAY)
     request = job.Request(runs.BACKFILL, "batch", "orders", day, day)
     values = backfill.values(settings, request, "sent", {0: Span(3, 5)}, runs.Taken(left_out=left_out))
-    files = SqlFiles(settings, "batch", rule_values(settings, regions.load(settings.regions_file())), values)
+    files = SqlFiles(settings, "batch", rule_values(settings, job.rules_of(settings)), values)
     assert files.sql("views/supply_orders").endswith(f"WHERE {predicate}")
     assert (values["supply_topic"], values["supply_end_offsets"]) == ("sent", "partition:0,offset:5")
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from test_log_reader import NOON, Broker, reader
 
 from flink_jobs import archive as archive_job
-from flink_jobs import archive_edge, archive_reader, flink_rest, job, regions, runs, session, stores
+from flink_jobs import archive_edge, archive_reader, flink_rest, job, runs, session, stores
 from flink_jobs.archive_commands import as_dict
 from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
 from flink_jobs.archive_reader import Counted, History, count_files
@@ -423,7 +423,7 @@ def test_what_dead_archivers_left_is_removed_and_their_jobs_are_ended(
 
 def test_all_values_of_the_sql_are_given(settings: Settings):
     given = archive_job.values(settings, TOPIC, {0: Span(3, 9)}, "run-0")
-    sql = SqlFiles(settings, "batch", rule_values(settings, regions.load(settings.regions_file())), given)
+    sql = SqlFiles(settings, "batch", rule_values(settings, job.rules_of(settings)), given)
     for name in ("schema/orders", "bind/orders_kafka", "bind/hdfs/archive_sink", "bind/hdfs/write_archive"):
         assert "${" not in sql.sql(name)
     assert "'scan.bounded.specific-offsets' = 'partition:0,offset:9'" in sql.sql("bind/orders_kafka")
@@ -486,7 +486,7 @@ def test_a_repeated_run_reads_what_its_first_attempt_was_to_read(asked: Callable
 def test_where_the_log_is_read_from_is_no_part_of_the_logic(asked: Callable[..., job.Prepared]):
     from_archive, from_log = asked(), asked(floor={0: 50, 1: 60})
     for prepared in (from_archive, from_log):
-        for name in ("schema/orders", *session.ORDERS_FROM[prepared.run.source], "views/parsed"):
+        for name in ("schema/orders", *session.ORDERS_FROM[prepared.run.source], "views/packs"):
             prepared.files.sql(name)
     assert from_archive.run.source != from_log.run.source
     assert from_archive.files.logic_version == from_log.files.logic_version

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from flink_jobs import regions
+from flink_jobs import job
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import SQL, interval, rule_values
+from udfs.rules import Rules
 
 
 @pytest.mark.parametrize(
@@ -24,27 +23,11 @@ def test_an_interval_is_exact_to_the_millisecond(ms, literal):
     assert interval(ms) == literal
 
 
-def test_every_region_can_be_found_in_the_rules_and_no_other_can():
+def test_what_only_the_functions_look_at_is_logic_too():
     settings = Settings.load()
-    known = regions.load(settings.regions_file())
-    rules = rule_values(settings, known)
-    assert len(known.cities) > 300
-    assert all(f"|{province}/{city}|" in rules["cities"] for city, province in known.cities.items())
-    assert rules["provinces"].count("|") == len(known.provinces) + 1
-    assert "|110000/310100|" not in rules["cities"]
-    pattern = re.compile(rules["place_in_canonical_order"].strip("'"))
-    place = '{{"user_id":"U1","province":"{}","city":"{}","amount":"1"}}'.format
-    assert all(pattern.search(place(province, city)) for city, province in known.cities.items())
-    assert not any(
-        pattern.search(place(*wrong)) for wrong in (("110000", "310100"), ("110000", "11010"), ("11000", "110100"))
-    )
-
-
-def test_a_dot_in_a_code_is_a_dot():
-    known = regions.Regions({"a.b": ("c.d",)}, {"c.d": "a.b"}, {}, {})
-    pattern = re.compile(rule_values(Settings.load(), known)["place_in_canonical_order"].strip("'"))
-    assert pattern.search('"province":"a.b","city":"c.d","amount":"1"')
-    assert not pattern.search('"province":"axb","city":"c.d","amount":"1"')
+    values = rule_values(settings, job.rules_of(settings, shares=7))
+    assert Rules.from_parameters((values | {"shares": "7"}).__getitem__) == job.rules_of(settings, shares=7)
+    assert "shares" not in values, "no figure depends on the shares"
 
 
 def test_each_query_says_what_question_it_answers_and_is_one_select():

@@ -32,11 +32,12 @@ def prepared(mode: str, source: str = "log") -> job.Prepared:
     ],
 )
 def test_a_job_script_holds_every_view_query_and_function_of_the_job(name, mode, module):
-    text = script(prepared(mode), name, module.SINKS)
+    names = (*module.FUNCTIONS, *module.SINKS)
+    text = script(prepared(mode), name, names)
     assert "${" not in text and "\\i" not in text
     for view in (*ORDER_VIEWS, *module.QUERIES):
         assert len(re.findall(rf"^CREATE TEMPORARY VIEW {view}\b", text, re.MULTILINE)) == 1, view
-    for function in module.SINKS:
+    for function in names:
         assert f"CREATE TEMPORARY FUNCTION {function} AS 'udfs.functions.{function}'" in text
     assert text.count("EXECUTE STATEMENT SET BEGIN") == 1 and text.rstrip().endswith("END;")
     assert ("CUMULATE" in text) is (name == "report" and mode == "streaming")
@@ -53,7 +54,7 @@ def test_a_script_reads_the_log_from_where_its_run_says(source):
     text = script(prepared("batch", source), "questions")
     made = re.findall(r"^CREATE TEMPORARY (?:TABLE|VIEW) (\w+)", text, re.MULTILINE)
     assert ("archive_files" in made) is (source == "archive")
-    assert made.index("orders_schema") < made.index("log_table") < made.index("parsed")
+    assert made.index("orders_schema") < made.index("log_table") < made.index("packs")
     assert ("orders" in made) is (source == "archive")
 
 

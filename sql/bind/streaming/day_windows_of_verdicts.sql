@@ -1,3 +1,3 @@
 -- How streaming cuts the verdicts into business days (see day_windows).
 CREATE TEMPORARY VIEW day_windows_of_verdicts AS
-SELECT * FROM TABLE(CUMULATE(TABLE verdicts_of_days, DESCRIPTOR(event_time), INTERVAL '1' HOUR, INTERVAL '1' DAY))
+SELECT * FROM TABLE(CUMULATE(TABLE ${verdicts}, DESCRIPTOR(counted_time), INTERVAL '1' HOUR, INTERVAL '1' DAY))

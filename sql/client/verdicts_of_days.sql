@@ -1,4 +1,4 @@
--- The verdicts on the business days that a run is for. As verdicts.
+-- The verdicts on the business days that were asked for. As verdicts.
 CREATE TEMPORARY VIEW verdicts_of_days AS
 SELECT *
 FROM verdicts

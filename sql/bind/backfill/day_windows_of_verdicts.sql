@@ -1,3 +1,0 @@
--- How a backfill cuts the verdicts into business days (see day_windows).
-CREATE TEMPORARY VIEW day_windows_of_verdicts AS
-SELECT * FROM TABLE(TUMBLE(TABLE verdicts_and_admitted, DESCRIPTOR(event_time), INTERVAL '1' DAY))

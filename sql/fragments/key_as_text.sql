@@ -1,1 +1,0 @@
-CONCAT(order_id, '|', CAST(order_time AS STRING))

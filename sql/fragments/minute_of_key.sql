@@ -1,1 +1,0 @@
-order_time - MOD(order_time, 60000)

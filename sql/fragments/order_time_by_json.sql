@@ -1,3 +1,0 @@
-COALESCE(
-  CAST(REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_time' WITH WRAPPER), '^\[([1-9][0-9]{11,12})(?:\.0*)?\]$', 1) AS BIGINT),
-  CAST(TRY_CAST(REGEXP_EXTRACT(JSON_QUERY(CAST(payload AS STRING), '$.order_time' WITH WRAPPER), '^\[([1-9](?:\.[0-9]{1,11})?E\+1[12])\]$', 1) AS DECIMAL(20, 0)) AS BIGINT))

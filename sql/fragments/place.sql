@@ -1,1 +1,0 @@
-payload, kafka_partition, kafka_offset, ingest_ltz

@@ -1,1 +1,0 @@
-MOD(HASH_CODE(order_id), 128)

@@ -1,1 +1,0 @@
-REGEXP_REPLACE(REGEXP_REPLACE(CAST(payload AS STRING), '\\.', ''), '"[^"]*"', '')

@@ -1,0 +1,6 @@
+-- The orders that count, of the business days that a run is for: one pack per (order_minute, share).
+CREATE TEMPORARY VIEW accepted_packs AS
+SELECT closed_time, order_minute, share, pack
+FROM settled
+WHERE kind = 'accepted'
+  AND closed_time >= TIMESTAMP '${from_day} 00:00:00' AND closed_time < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY

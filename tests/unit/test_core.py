@@ -1,0 +1,572 @@
+"""Do judge, settle and tallies say of every log what the oracle says, however it is cut and in whatever order it comes?
+
+The functions are driven as SQL drives them: batches of records are judged, packs gathered by minute and share, complete
+minutes settled, late orders looked up hour by hour, hours and days made of settled minutes.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import importlib
+import json
+import random
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flink_jobs import datagen, job, oracle
+from flink_jobs.settings import Settings
+from flink_jobs.truth import rules_of
+from tests.unit.test_oracle import DAY, MIDNIGHT, NEXT_MIDNIGHT, NOON, REGIONS, RULES, value
+from udfs import packs, tallies
+from udfs.admit import admit, of_log, of_supply
+from udfs.arrivals import Arrivals
+from udfs.judge import Judge
+from udfs.packs import KEYS, RECORDS, UnknownPack
+from udfs.rules import MINUTE_MS, Rules
+from udfs.settle import Count, minute_sales, rows_of, settle, tell_copies
+
+HOUR_MS = 3_600_000
+BY_RULES = Rules(
+    lateness_ms=RULES.lateness_ms,
+    future_ms=RULES.future_ms,
+    late_copy_horizon_ms=RULES.late_copy_horizon_ms,
+    zone_offset_ms=RULES.zone_offset_ms,
+    regions=REGIONS,
+)
+
+
+class Found(NamedTuple):
+    """What the core makes of a log: as oracle.Judged and oracle.totals tell it, by version where it has versions."""
+
+    counts: dict[tuple[int, int, str], Count]  # hour's end, partition, verdict
+    rejected: Counter[tuple[int, int, int, str, str]]
+    sales: dict[tuple[int, str, str], tuple[int, int, int]]  # hour's end: the day so far
+    minutes: dict[tuple[int, str], tuple[int, int]]
+    conflicting: dict[str, int]
+
+
+def batches(records: list[oracle.Record], sizes: Iterable[int]) -> Iterable[list[oracle.Record]]:
+    at = 0
+    for size in sizes:
+        if at >= len(records):
+            return
+        yield records[at : at + size]
+        at += size
+
+
+def judged(
+    judge: Judge, rules: Rules, records: list[oracle.Record], sizes: Iterable[int]
+) -> dict[tuple[int, int], list[bytes]]:
+    """(minute, share) -> its packs; each is held against the window that SQL will look for it in."""
+    found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    for part in batches(records, sizes):
+        partition, offset, ingest, values = zip(*part, strict=True)
+        came = np.array(ingest, np.int64)
+        arrays = (np.array(partition, np.int32), np.array(offset, np.int64), came)
+        carriers = []
+        for row, minute, share, pack in judge(pa.array(values, pa.binary()), *arrays):
+            safe = int(came[row]) - rules.lateness_ms
+            assert minute - rules.lateness_ms - rules.future_ms <= safe < minute + MINUTE_MS
+            carriers.append(row)
+            found[minute, share].append(pack)
+        assert len(set(carriers)) == len(carriers), "two packs in one row"
+    return found
+
+
+def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chance: random.Random) -> Found:
+    """The whole way of a log through the functions."""
+    made = Found({}, Counter(), {}, {}, {})
+    by_hour: dict[int, dict[tuple[int, str], list[Count]]] = defaultdict(lambda: defaultdict(list))
+    accepted: dict[int, list[bytes]] = defaultdict(list)
+    keys: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    late: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
+    zone = rules.zone_offset_ms
+
+    def note(hour: int, counts: Iterable[Count], rejected: Iterable[Any]) -> None:
+        for one in counts:
+            by_hour[hour][one.kafka_partition, one.verdict].append(one)
+        made.rejected.update(
+            (r.kafka_partition, r.kafka_offset, r.ingest_time, r.verdict, r.reason or "") for r in rejected
+        )
+
+    for (minute, share), gathered in judged(Judge(rules), rules, records, sizes).items():
+        chance.shuffle(gathered)
+        hour = (minute // HOUR_MS + 1) * HOUR_MS
+        found = settle(gathered, rules)
+        note(hour, found.counts, found.rejected)
+        if found.accepted is not None and found.keys is not None:
+            accepted[hour].append(found.accepted)
+            keys[minute, share].append(found.keys)
+        for key_minute, key_share, pack in found.late:
+            late[hour, key_minute, key_share].append(pack)
+        for province, orders, cents in minute_sales(gathered, rules):
+            if province is not None:
+                before = made.minutes.get((minute, province), (0, 0))
+                made.minutes[minute, province] = (before[0] + orders, before[1] + cents)
+        asked = Counter(record.verdict for record in rows_of(gathered, rules))
+        told = Counter(dict.fromkeys(asked, 0))
+        for one in found.counts:
+            told[one.verdict] += one.records
+        assert asked == told, "rows for people are other records than those that are counted"
+    for (hour, minute, share), gathered in late.items():
+        chance.shuffle(gathered)
+        note(hour, *tell_copies(gathered, keys[minute, share], rules))
+    days: dict[int, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for hour, gathered in accepted.items():
+        chance.shuffle(gathered)
+        for part in tallies.hour_parts(gathered):
+            days[(hour - 1 + zone) // oracle.DAY_MS][hour].append(part)
+    for day, hours in days.items():
+        ids: dict[int, list[bytes]] = defaultdict(list)
+        sales: dict[int, list[bytes]] = defaultdict(list)
+        for hour in sorted(hours):
+            for part in hours[hour]:
+                sales[part.share].append(part.sales)
+                ids[part.share].append(part.ids)
+            places: dict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+            for of_share in sales.values():
+                for row in tallies.place_sales(of_share, rules):
+                    for n, figure in enumerate((row.orders, row.cents, row.users)):
+                        places[hour, row.province, row.city][n] += figure
+            made.sales.update({place: (o, c, u) for place, (o, c, u) in places.items()})
+        twice = sum(map(tallies.conflicting_ids, ids.values()))
+        if twice:
+            made.conflicting[(dt.date(1970, 1, 1) + dt.timedelta(day)).isoformat()] = twice
+    for hour, parts in by_hour.items():
+        for (partition, verdict), several in parts.items():
+            made.counts[hour, partition, verdict] = Count(
+                partition,
+                verdict,
+                sum(c.records for c in several),
+                min(c.offset_min for c in several),
+                max(c.offset_max for c in several),
+                sum(c.offset_sum for c in several),
+            )
+    return made
+
+
+def expected(records: list[oracle.Record], rules: oracle.Rules) -> Found:
+    """The same by the oracle."""
+    made = Found({}, Counter(), {}, {}, {})
+    found = list(oracle.classify(records, rules))
+    counts: dict[tuple[int, int, str], oracle.Count] = defaultdict(oracle.Count)
+    orders: dict[str, list[oracle.Judged]] = defaultdict(list)
+    for one in found:
+        counts[(one.event_time // HOUR_MS + 1) * HOUR_MS, one.partition, one.verdict].add(one.offset)
+        if one.verdict == "accepted":
+            orders[rules.day_of(one.event_time)].append(one)
+        elif one.verdict != "heartbeat":
+            made.rejected[one.partition, one.offset, one.ingest_time, one.verdict, one.reason] += 1
+    made.counts.update(
+        {key: Count(key[1], key[2], c.records, c.offset_min, c.offset_max, c.offset_sum) for key, c in counts.items()}
+    )
+    for day, counted in orders.items():
+        hours = sorted({(one.event_time // HOUR_MS + 1) * HOUR_MS for one in counted})
+        for hour in hours:
+            so_far = oracle.totals((one for one in counted if one.event_time < hour), rules, day, day)[day]
+            made.sales.update({(hour, *place): (s.orders, s.cents, len(s.users)) for place, s in so_far.sales.items()})
+        whole = oracle.totals(counted, rules, day, day)[day]
+        for (minute, province), (number, cents) in whole.minutes.items():
+            at = rules.day_start(day) + (int(minute[:2]) * 60 + int(minute[3:])) * MINUTE_MS
+            made.minutes[at, province] = (number, cents)
+        if whole.conflicting:
+            made.conflicting[day] = whole.conflicting
+    return made
+
+
+def assert_equal(found: Found, wanted: Found) -> None:
+    """A province of copies alone is told with 0: that is no difference."""
+    for name, left, right in zip(Found._fields, found, wanted, strict=True):
+        nothing = (0, 0) if name == "minutes" else None
+        pairs = {key: (left.get(key, nothing), right.get(key, nothing)) for key in left.keys() | right.keys()}
+        wrong = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+        assert not wrong, (name, list(wrong.items())[:3])
+
+
+def located(values: list[tuple[int, bytes | None]], partitions: int) -> list[oracle.Record]:
+    """Records in the order of their ingest times, dealt to partitions."""
+    offsets = defaultdict(count)
+    return [
+        (n % partitions, next(offsets[n % partitions]), came, payload)
+        for n, (came, payload) in enumerate(sorted(values, key=lambda pair: pair[0]))
+    ]
+
+
+def spelled(text: bytes, how: int) -> bytes:
+    """The same order in other spellings: 0 is the canonical one."""
+    return (text, text.replace(b":", b": "), text + b" ", b'{"x":1,' + text[1:], text.replace(b"O-", b"\\u004f-"))[how]
+
+
+LATENESS, FUTURE, HORIZON = RULES.lateness_ms, RULES.future_ms, RULES.late_copy_horizon_ms
+times = st.sampled_from([NOON, NOON + 1, NOON + 59_999, NOON + 60_000, MIDNIGHT, NEXT_MIDNIGHT - 1, NEXT_MIDNIGHT])
+delays = st.sampled_from(
+    [0, 1, -FUTURE, -FUTURE - 1, LATENESS, LATENESS + 1, 3 * HOUR_MS, HORIZON, HORIZON + 1, HORIZON + 2 * HOUR_MS]
+)
+orders = st.builds(
+    lambda at, late, number, user, amount, city, how: (
+        at + late,
+        spelled(
+            value(
+                order_id=f"O-{number}", order_time=at, user_id=f"U{user}", amount=amount, city=city, province="440000"
+            ),
+            how,
+        ),
+    ),
+    times,
+    delays,
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.sampled_from(["1.00", "1", "-2.5", "-0", "9999999999.99"]),
+    st.sampled_from(["440100", "440300"]),
+    st.integers(0, 4),
+)
+no_orders = st.tuples(
+    st.builds(lambda at, late: at + late, times, delays),
+    st.sampled_from(
+        [
+            None,
+            b"",
+            b"[1]",
+            b"\xff",
+            oracle.HEARTBEAT,
+            value(order_time=1),
+            value(order_time=NOON, city="110100"),
+            value(order_time=NOON, province="x"),
+            value(amount="1.234"),
+            value(order_id=None),
+            value()[:-1] + b',"order_id":"O-1"}',
+        ]
+    ),
+)
+logs = st.lists(orders | no_orders, min_size=1, max_size=40)
+
+
+@settings(max_examples=150)
+@given(logs, st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(1, 9), min_size=40, max_size=40), st.randoms())
+def test_any_cut_any_order_and_any_shares_give_what_the_oracle_gives(
+    log: list[tuple[int, bytes | None]], partitions: int, shares: int, sizes: list[int], chance: random.Random
+):
+    records = located(log, partitions)
+    assert_equal(core(records, replace(BY_RULES, shares=shares), sizes, chance), expected(records, RULES))
+
+
+@pytest.mark.parametrize(("shares", "size"), [(1, 10_000), (2, 137), (3, 2_000)])
+def test_a_dirty_day_is_the_oracles_in_every_version(shares: int, size: int):
+    chosen = Settings.load()
+    day = dt.date.fromisoformat(DAY)
+    spec = datagen.Spec.by(chosen, seed=shares, first=day, last=day, orders=6_000)
+    offsets = defaultdict(count)
+    records: list[oracle.Record] = [
+        (r.partition, next(offsets[r.partition]), r.ingest_time, r.value) for r in datagen.day_records(spec)
+    ]
+    chance = random.Random(size)
+    blocks = [records[at : at + 50] for at in range(0, len(records), 50)]
+    wanted = expected(records, rules_of(chosen))
+    assert {verdict for _, _, verdict in wanted.counts} >= {"accepted", "duplicate", "late", "late_copy", "future"}
+    assert len(wanted.sales) > 5_000 and wanted.conflicting and len(wanted.rejected) > 300
+    chance.shuffle(blocks)
+    shuffled = [record for block in blocks for record in block]
+    found = core(shuffled, job.rules_of(chosen, shares=shares), [size] * len(records), chance)
+    assert_equal(found, wanted)
+
+
+def test_a_log_in_which_no_record_is_canonical_is_judged_alike():
+    records = located([(NOON + n, spelled(value(order_id=f"O-{n % 7}"), 1)) for n in range(50)], 2)
+    assert_equal(core(records, BY_RULES, [9] * 50, random.Random(1)), expected(records, RULES))
+
+
+def test_of_many_copies_of_one_order_one_counts():
+    rows = [(NOON + n % 1_000, value(amount=f"{n}.00")) for n in range(10_000)]
+    records = located(rows, 3)
+    assert_equal(core(records, BY_RULES, [1_000] * 10, random.Random(1)), expected(records, RULES))
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [(NEXT_MIDNIGHT - 1, DAY), (NEXT_MIDNIGHT, "2025-11-12"), (MIDNIGHT, DAY), (MIDNIGHT - 1, "2025-11-10")],
+)
+def test_the_last_and_the_first_millisecond_stand_on_their_own_days(at: int, day: str):
+    records = located(
+        [(at + LATENESS, value(order_time=at)), (at + LATENESS + 1, value(order_time=at, order_id="O-2"))], 1
+    )
+    found = core(records, BY_RULES, [2], random.Random(1))
+    assert_equal(found, expected(records, RULES))
+    (hour, *_) = next(key for key in found.sales if key[1:] == ("ALL", "ALL"))
+    assert RULES.day_of(hour - 1) == day
+    assert [key[3] for key in found.rejected] == ["late"]
+
+
+def test_the_first_of_equal_ingest_times_is_by_the_digest_of_the_value_as_it_stood():
+    texts = [spelled(value(amount=amount), how) for amount in ("1", "1.0", "1.00", "-0") for how in range(4)]
+    records = located([(NOON, text) for text in texts], 1)
+    found = core(records, BY_RULES, [3] * 9, random.Random(2))
+    (kept,) = set(range(len(texts))) - {offset for _, offset, *_ in found.rejected}
+    assert records[kept][3] == min(texts, key=lambda text: hashlib.md5(text).digest())
+
+
+# ---------------------------------------------------------------- packs
+
+
+def pack_of(payload: bytes = value()) -> bytes:
+    ((_, _, _, pack),) = Judge(BY_RULES)(pa.array([payload]), np.zeros(1, np.int32), np.zeros(1), np.array([NOON]))
+    return pack
+
+
+def test_a_pack_of_another_version_fails_loudly():
+    pack = bytearray(pack_of())
+    pack[3] += 1
+    with pytest.raises(UnknownPack, match="version 2, these functions read version 1"):
+        settle([bytes(pack)], BY_RULES)
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"SW", b"{}" * 20, pack_of()[2:]])
+def test_what_is_no_pack_fails_loudly(spoilt: bytes):
+    with pytest.raises(UnknownPack):
+        packs.read(RECORDS, [spoilt])
+
+
+def test_a_pack_of_another_kind_fails_loudly():
+    with pytest.raises(UnknownPack, match="no pack of keys"):
+        packs.read(KEYS, [pack_of()])
+
+
+def test_a_pack_keeps_its_rows_compressed_or_not():
+    for kind in (packs.IDS, packs.KEYS, packs.LATE_ORDERS):
+        schema = kind.parts[0]
+        empty = packs.read(kind, [packs.write(kind, None)])[0]
+        assert len(empty) == 0 and empty.schema == schema
+    ids = pa.record_batch([pa.array([f"O-{n}" for n in range(1_000)])], schema=packs.IDS.parts[0])
+    written = packs.write(packs.IDS, ids)
+    assert len(written) < 0.7 * ids.nbytes
+    assert packs.read(packs.IDS, [written, written])[0].column(0).to_pylist() == ids.column(0).to_pylist() * 2
+
+
+SAMPLES = {
+    pa.string(): ["O-1", None],
+    pa.int64(): [1_762_833_600_123, None],
+    pa.int32(): [2, None],
+    pa.int16(): [7, None],
+    pa.int8(): [4, None],
+    pa.binary(): [b"\x00{", None],
+}
+
+
+def test_packs_that_stand_in_savepoints_are_read_as_they_were_written():
+    """packs.json: one pack of each kind and version, kept for ever; a new version gets one more, and its own reader."""
+    kept = json.loads(Path(__file__).with_name("packs.json").read_text(encoding="ascii"))
+    kinds = [kind for kind in vars(packs).values() if isinstance(kind, packs.Kind)]
+    assert {f"{kind.code}.{kind.version}" for kind in kinds} == set(kept) and len(kinds) == 7
+    for kind in kinds:
+        pack = base64.b64decode(kept[f"{kind.code}.{kind.version}"])
+        for schema, rows in zip(kind.parts, packs.read(kind, [pack]), strict=True):
+            assert rows.schema == schema
+            assert rows.to_pydict() == {field.name: SAMPLES[field.type] for field in schema}
+
+
+def test_the_hash_of_an_id_is_what_stands_in_state():
+    """Packs of one key must meet in the same share after a restore by later functions too."""
+    assert packs.hashes(pa.array(["O-1", "x" * 64])).tolist() == HASHES
+    sliced = pa.array(["a", "O-1", "x" * 64, "b"])[1:3]
+    assert packs.hashes(sliced).tolist() == HASHES
+
+
+HASHES = [13361466780901535174, 17918907143646136403]
+
+
+def test_shares_are_about_equal_where_ids_are_numbers():
+    ids = pa.array([f"O-{n:08}" for n in range(8_000)])
+    assert min(Counter(packs.shares_of(ids, 8).tolist()).values()) > 800
+
+
+def test_a_sum_that_may_leave_64_bits_is_refused():
+    with pytest.raises(OverflowError, match="may leave 64 bits"):
+        tallies._refuse_too_many(2**63 // tallies.MOST_CENTS + 1)
+
+
+# ---------------------------------------------------------------- provisional figures
+
+
+@given(logs, st.lists(st.integers(1, 9), min_size=40, max_size=40), st.randoms())
+def test_what_arrives_adds_up_to_the_first_copies(log: list[Any], sizes: list[int], chance: random.Random):
+    records = located(log, 2)
+    chance.shuffle(records)
+    arrivals = Arrivals(BY_RULES)
+    seen: Counter[int] = Counter()
+    for (minute, _), found in judged(Judge(BY_RULES), BY_RULES, records, sizes).items():
+        for pack in found:
+            rows = arrivals(pack)
+            assert sum(o for p, o, _ in rows if p != "ALL") == sum(o for p, o, _ in rows if p == "ALL")
+            seen[minute] += sum(orders for province, orders, _ in rows if province == "ALL")
+    wanted = {at: orders for (at, p), (orders, _) in expected(records, RULES).minutes.items() if p == "ALL"}
+    assert {minute: orders for minute, orders in seen.items() if orders} == wanted
+
+
+@given(logs, st.integers(0, 40), st.randoms())
+def test_after_a_restart_only_copies_of_what_came_before_the_checkpoint_count_twice(
+    log: list[Any], cut: int, chance: random.Random
+):
+    """The sums come back with the checkpoint, the keys do not: so no total falls, and the surplus is bounded."""
+    records = located(log, 1)
+    chance.shuffle(records)
+    seen: Counter[int] = Counter()
+    for part in (records[:cut], records[cut:]):
+        arrivals = Arrivals(BY_RULES)
+        for (minute, _), found in judged(Judge(BY_RULES), BY_RULES, part, [5] * 40).items():
+            seen[minute] += sum(orders for pack in found for province, orders, _ in arrivals(pack) if province == "ALL")
+    timely = [j for j in oracle.classify(records, RULES) if j.verdict in ("accepted", "duplicate") and j.order]
+    before = {(r[0], r[1]) for r in records[:cut]}
+    keys = [
+        {(j.order[:2]) for j in timely if j.order and ((j.partition, j.offset) in before) is side}
+        for side in (True, False)
+    ]
+    exact = Counter(at // MINUTE_MS * MINUTE_MS for _, at in keys[0] | keys[1])
+    surplus = Counter(at // MINUTE_MS * MINUTE_MS for _, at in keys[0] & keys[1])
+    assert {m: n for m, n in seen.items() if n} == exact + surplus
+
+
+def test_keys_are_forgotten_when_no_timely_copy_can_come(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("udfs.arrivals.KEYS_KEPT", 0)
+    arrivals = Arrivals(BY_RULES)
+
+    def orders(at: int, came: int) -> int:
+        payload = value(order_time=at)
+        ((_, _, _, pack),) = Judge(BY_RULES)(pa.array([payload]), np.zeros(1, np.int32), np.zeros(1), np.array([came]))
+        return sum(count for province, count, _ in arrivals(pack) if province == "ALL")
+
+    assert orders(NOON, NOON) == 1
+    assert orders(NOON, NOON + LATENESS) == 0, "the last timely copy"
+    assert orders(NOON + HOUR_MS, NOON + HOUR_MS) == 1
+    assert len(arrivals._seen) == 1
+
+
+# ---------------------------------------------------------------- backfill
+
+supplies = st.lists(orders | no_orders, max_size=12)
+
+
+@settings(max_examples=60)
+@given(logs, supplies, st.booleans(), st.integers(1, 3))
+def test_a_backfill_takes_in_what_the_oracle_takes_in(log: list[Any], sent: list[Any], late: bool, shares: int):
+    rules = replace(BY_RULES, shares=shares)
+    records, supplied = located(log, 2), located(sent, 1)
+    candidates: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    accepted: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    got: Counter[tuple[Any, ...]] = Counter()
+    judge = Judge(rules)
+    for place, found in judged(judge, rules, records, [7] * 40).items():
+        settled = settle(found, rules)
+        if settled.accepted is not None:
+            accepted[place].append(settled.accepted)
+        for one in settled.late if late else []:
+            for minute, share, pack in of_log(one.pack, rules):
+                candidates[minute, share].append(pack)
+    for found in judged(judge, rules, supplied, [5] * 12).values():
+        for pack in found:
+            taken, rest = of_supply(pack, rules)
+            for minute, share, one in taken:
+                candidates[minute, share].append(one)
+            for record in rest:
+                got["supply", record.kafka_partition, record.kafka_offset, record.verdict, record.reason or ""] += 1
+    counted: Counter[tuple[int, int]] = Counter()
+    for (minute, share), found in candidates.items():
+        if not MIDNIGHT <= minute < NEXT_MIDNIGHT:
+            continue
+        admitted = admit(accepted.get((minute, share), []), found, rules)
+        for origin, record in admitted.kept:
+            got[origin, record.kafka_partition, record.kafka_offset, record.verdict, ""] += 1
+            assert record.payload is not None
+        counted.update({(c.kafka_partition, c.offset_sum): c.records for c in admitted.counts})
+    wanted = oracle.admit(
+        oracle.classify(records, RULES), [(record, "a") for record in supplied], RULES, (DAY, DAY), late, set()
+    )
+    assert got == Counter((a.origin, a.partition, a.offset, a.verdict, a.reason) for a in wanted)
+    assert sum(counted.values()) == sum(a.verdict == "admitted" for a in wanted)
+
+
+# ---------------------------------------------------------------- what must turn red
+
+
+def broken(name: str, *changes: tuple[str, str]) -> ModuleType:
+    """The module udfs.`name` with texts replaced, each of which must occur."""
+    source = importlib.import_module(f"udfs.{name}")
+    text = Path(str(source.__file__)).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text, f"udfs/{name}.py no longer holds {old!r}: the test breaks nothing"
+        text = text.replace(old, new)
+    module = ModuleType(f"broken_{name}")
+    sys.modules[module.__name__] = module  # dataclasses and named tuples look their module up
+    exec(compile(text, f"broken {name}", "exec"), module.__dict__)
+    return module
+
+
+DIGEST = "(hashlib.md5(value, usedforsecurity=False).digest() for value in values_of(copies, places))"
+BROKEN = {
+    "another order of ties": (
+        "settle",
+        ("settle", "minute_sales"),
+        (DIGEST, DIGEST.replace("digest()", "digest()[::-1]")),
+    ),
+    "lateness off by 1 ms": (
+        "judge",
+        ("Judge",),
+        ("at < came - rules.lateness_ms", "at <= came - rules.lateness_ms"),
+    ),
+    "de-duplication by order_id alone": (
+        "settle",
+        ("settle", "minute_sales"),
+        ("key = numbers * MINUTE_MS + orders.column", "key = numbers * MINUTE_MS + 0 * orders.column"),
+    ),
+    "a copy of a late order's key forgotten": (
+        "settle",
+        ("tell_copies",),
+        ("if remembered and (", "if not remembered and ("),
+    ),
+    "users of a province added up": (
+        "tallies",
+        ("tallies",),
+        (
+            "in_province = _distinct(province_of[place], user, len(provinces), many)",
+            "in_province = np.bincount(province_of, in_city, len(provinces)).astype(np.int64)",
+        ),
+    ),
+    "a pack carried by another pack's record": (
+        "judge",
+        ("Judge",),
+        ("packs.append(Carried(int(rows[begin])", "packs.append(Carried(int(rows[end % len(rows)])"),
+    ),
+    "two packs in one row": ("judge", ("Judge",), ("Carried(int(rows[begin])", "Carried(int(rows[0])")),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_rule_turns_red(monkeypatch: pytest.MonkeyPatch, what: str):
+    name, names, change = BROKEN[what]
+    module = broken(name, change)
+    for function in names:
+        broken_one = module if function == name == "tallies" else getattr(module, function)
+        monkeypatch.setitem(globals(), function, broken_one)
+    texts = [value(amount=amount) for amount in ("1", "1.0", "1.00")]
+    values: list[tuple[int, bytes | None]] = [(NOON + LATENESS, text) for text in texts]
+    values += [(NOON + LATENESS + 1, value(order_id="O-2")), (NOON + HOUR_MS, value())]
+    values += [(NOON, value(order_id=f"O-{n}", user_id="U2", city=city)) for n, city in ((3, "440100"), (4, "440300"))]
+    values += [
+        (NOON + 10, value(order_id="O-3", order_time=NOON + 1)),
+        (NOON + 120_000, value(order_time=NOON + 120_000)),
+    ]
+    records = located(values, 2)
+    with pytest.raises(AssertionError):
+        assert_equal(core(records, BY_RULES, [len(records)], random.Random(1)), expected(records, RULES))
