@@ -137,12 +137,21 @@ def _check_hdfs(text: str) -> str:
     return text if _HOST.fullmatch(place) else "hdfs://" + _check_address(place)
 
 
+def _check_minutes(ms: int) -> int:
+    # The window that gathers an order minute is this longer than the minute, and moves by minutes.
+    if ms % MINUTE_MS:
+        down = ms - ms % MINUTE_MS
+        raise ValueError(f"{ms} ms are no whole minutes; write {down} or {down + MINUTE_MS}")
+    return ms
+
+
 _BESIDE = "less_than_another_setting"
 # Known to Python's zone files, but refused by java.time.ZoneId, which Flink asks; right/ would count leap seconds.
 _ZONES_THAT_JAVA_LACKS = re.compile("EST|MST|HST|ROC|Factory|localtime|posixrules|(posix|right)/.*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 Ms = Annotated[int, Unit("ms")]
+WholeMinutes = Annotated[int, Unit("ms"), AfterValidator(_check_minutes)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 # Host and prefix reach the workers as job parameters, which may hold neither colon nor comma.
 Host = Annotated[str, _full(_HOST.pattern, "is not a host; write a name or an IPv4 address, without port")]
@@ -166,10 +175,10 @@ class Time(_Section):
         "Asia/Shanghai",
         description="Time zone of business days, always at the same offset from UTC (no daylight saving).",
     )
-    lateness_ms: Ms = Field(
+    lateness_ms: WholeMinutes = Field(
         300_000,
         ge=MINUTE_MS,  # late_orders looks for the accepted ones at the end of their minute
-        le=99 * DAY_MS,
+        le=DAY_MS,  # each pack is tried in as many windows as lateness and future have minutes
         description="An order that is later is `late`, in stream, batch and oracle alike; at least the minute window.",
     )
     # Up to what the reader of the log looks for records out of place (SLACK_MS in log_reader.py).
@@ -179,7 +188,7 @@ class Time(_Section):
         le=HOUR_MS,
         description="How far ingest times may run back within a partition, between producers and leaders.",
     )
-    future_ms: Ms = Field(
+    future_ms: WholeMinutes = Field(
         60_000,
         ge=0,
         le=DAY_MS,
@@ -353,8 +362,8 @@ class Cluster(_Section):
         2, ge=1, le=32_768, description="Parallelism of a job, unless --parallelism says another."
     )
     taskmanager_mb: Annotated[int, Unit("MiB")] = Field(
-        2_400,
-        ge=2_000,
+        2_784,
+        ge=2_384,
         le=1_000_000,
         description="Memory of the local TaskManager: more for a larger backlog (heap) or a larger day (managed).",
     )

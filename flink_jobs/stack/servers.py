@@ -104,6 +104,8 @@ def sql_client() -> Path:
 
 MANAGED_PERCENT = {"realtime": 25, "batch": 45}
 """How much of a TaskManager's memory lies outside the heap, for RocksDB, for sorts and joins, and for Python."""
+DIRECT_MB = 384
+"""Beside that: direct memory of the JVM, for what goes to Python workers; about 100 MB for each slot that settles."""
 
 
 def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
@@ -339,8 +341,9 @@ def template_values(instance: Instance) -> dict[str, object]:
     values |= {f"host.{name}": instance.host(name) for name in NAMES}
     for cluster, percent in MANAGED_PERCENT.items():
         memory = getattr(instance.settings.flink, cluster).taskmanager_mb
-        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": memory * percent // 100}
+        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": (memory - DIRECT_MB) * percent // 100}
     return values | {
+        "direct": DIRECT_MB,
         # What HBase's servers call each other; "localhost" needs no DNS.
         "name.hbase-master": "hbase-master" if instance.contained else "localhost",
         "name.hbase-regionserver": "hbase-regionserver" if instance.contained else "localhost",

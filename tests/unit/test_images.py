@@ -299,6 +299,7 @@ def test_a_deployment_sets_options_that_flink_has_and_as_the_clusters_here_do(ma
         if option in here and not re.match(own, option):
             assert value == str(here[option]), f"{name}: {option} is not that of conf/{cluster}"
     needed = {"env.java.opts.all", "env.java.opts.taskmanager", "python.executable", "python.client.executable"}
+    needed |= {"taskmanager.memory.task.off-heap.size"}
     assert needed | {"heartbeat.timeout", "heartbeat.interval", "state.backend.type"} <= options.keys()
 
 

@@ -162,7 +162,9 @@ def test_a_value_at_its_bound_is_accepted(write: Write, key: str, statement: str
         # time
         ("time.lateness_ms", "lateness_ms = 59999", "write 60000 to"),
         ("time.lateness_ms", "lateness_ms = -1", "write 60000 to"),
-        ("time.lateness_ms", "lateness_ms = 86400001", "late_copy_horizon_ms: 86400000 ms is less than lateness_ms"),
+        ("time.lateness_ms", "lateness_ms = 300001", "300001 ms are no whole minutes; write 300000 or 360000"),
+        ("time.future_ms", "future_ms = 1", "1 ms are no whole minutes; write 0 or 60000"),
+        ("time.lateness_ms", "lateness_ms = 86400001", "write 60000 to 86400000 ms"),
         ("time.late_copy_horizon_ms", "late_copy_horizon_ms = 299999", "299999 ms is less than lateness_ms (300000)"),
         ("time.late_copy_horizon_ms", "late_copy_horizon_ms = 8553600001", "out of bounds"),
         ("time.clock_skew_ms", "clock_skew_ms = -1", "write 0 to 3600000 ms"),
@@ -491,7 +493,7 @@ def test_every_number_is_bounded_on_both_sides() -> None:
 def test_what_is_called_fixed_is_what_the_sql_and_the_tables_say() -> None:
     minute, hour, versions, retention = FIXED
     assert minute.value == 60_000
-    assert "TUMBLE(TABLE ${log}parsed, DESCRIPTOR(event_time), INTERVAL '1' MINUTE)" in sql("views/minute_records.sql")
+    assert "HOP(TABLE packs, DESCRIPTOR(safe_time), INTERVAL '1' MINUTE, " in sql("views/complete_minutes.sql")
     assert hour.value == 3_600_000
     assert "INTERVAL '1' HOUR, INTERVAL '1' DAY)" in sql("bind/streaming/day_windows.sql")
     assert stores.TABLES["daily_sales"] == {"s": versions.value, "b": versions.value}
