@@ -13,10 +13,8 @@ ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench help install system demo up down status logs restart stop resume rebuild health sql lint reconcile report \
+.PHONY: bench soak help install system demo up down status logs restart stop resume rebuild health sql lint reconcile report \
 	full-report test test-unit test-sql test-e2e test-faults
-.PHONY: bench soak help install system demo up down status logs restart stop resume rebuild health sql test lint reconcile report \
-	full-report
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +67,9 @@ full-report: $(ready) ## join a day with the days before it: DAY=2026-11-11 [ARG
 bench: $(ready) $(rivals) ## measure throughput and latency, on servers of its own [ARGS="--orders 8000000 --rounds 1"]
 	.venv/bin/python -m tests.bench $(ARGS)
 
+soak: $(ready) ## hold random rounds of all jobs against the oracle, on servers of its own [ROUNDS=30 ARGS="--seed 7"]
+	.venv/bin/python -m tests.soak --rounds $(or $(ROUNDS),30) $(ARGS)
+
 test: lint test-unit test-sql test-e2e ## ruff, mypy, and every test but the long stories of faults
 
 test-unit: $(ready) ## tests without a JVM, in a minute
@@ -82,10 +83,6 @@ test-e2e: $(ready) $(SAMEWATER_HOME)/tests.stamp ## the main stories, on servers
 
 test-faults: $(ready) $(SAMEWATER_HOME)/tests.stamp ## kills, outages, recovery, races: the long stories
 	$(pytest) tests/faults
-soak: $(ready) ## hold random rounds of all jobs against the oracle, on servers of its own [ROUNDS=30 ARGS="--seed 7"]
-	.venv/bin/python -m tests.soak --rounds $(or $(ROUNDS),30) $(ARGS)
-test: lint $(SAMEWATER_HOME)/tests.stamp ## run every test, on servers of its own
-	.venv/bin/python -m pytest
 
 lint: $(ready) ## ruff and mypy
 	.venv/bin/ruff check .

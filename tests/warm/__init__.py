@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import py4j.java_gateway
+import py4j.protocol
 from pyflink.pyflink_gateway_server import launch_gateway_server_process, read_from_config
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -77,6 +78,10 @@ class _Jvm:
             configuration = flink.configuration.GlobalConfiguration.loadConfiguration(conf)
             frontend = flink.client.cli.CliFrontend
             code = frontend(configuration, frontend.loadCustomCommandLines(configuration, conf)).parseAndRun(array)
+        except py4j.protocol.Py4JJavaError as failure:
+            # What the program `flink` ends with when the job's program did not come to its end.
+            code = 31
+            printing.println(flink.util.ExceptionUtils.stringifyException(failure.java_exception))
         finally:
             java.System.setOut(before[0])
             java.System.setErr(before[1])
