@@ -232,6 +232,9 @@ def flink_options(
                 "mode": run.mode,
                 **rules_of(settings, shares=subtasks).as_parameters(),
                 "buckets": settings.report.buckets,
+                "topic": run.topic,
+                # A parameter may hold neither colon nor comma.
+                "kafka.bootstrap": settings.kafka.bootstrap.replace(":", "=").replace(",", "+"),
                 "hbase.host": settings.hbase.host,
                 "hbase.port": settings.hbase.port,
                 "hbase.prefix": settings.hbase.prefix,

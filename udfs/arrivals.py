@@ -1,16 +1,18 @@
 """How much is ordered in minutes that are not complete yet, as far as anybody can know now?
 
 Takes packs as they arrive (udfs/judge.py), of one share of the orders each; of each key the first copy to arrive
-counts. Keys are remembered by a 64-bit hash, in the worker's memory alone: after a restart a copy whose first record
-came before the checkpoint is counted again, until its minute is final (udfs/settle.py, which compares the keys
-themselves). What SQL sums up from here is part of the checkpoint. Pure but for that memory.
+counts. Keys are remembered by a 64-bit hash, in the worker's memory, each with the place in the log of the record that
+counted: a record that is read again after a restart counts again, for what SQL sums up goes back to the checkpoint with
+it, and a copy of it does not. What came before the checkpoint is not read again, so a new worker is first shown the end
+of the log (`remember`). Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
-from udfs.packs import RECORDS, hashes, read
+from udfs.packs import RECORDS, Array, hashes, read
 from udfs.rules import MINUTE_MS, Rules
 from udfs.settle import provinces_of
 
@@ -25,7 +27,7 @@ class Arrivals:
         self._rules = rules
         # The minute itself, one for a clock ahead, and one for partitions whose newest records are not yet here.
         self._minutes = (rules.lateness_ms + rules.future_ms) // MINUTE_MS + 3
-        self._seen: dict[int, set[int]] = {}
+        self._seen: dict[int, dict[int, tuple[int, int]]] = {}
         self._newest = 0
 
     def __call__(self, pack: bytes) -> list[tuple[str | None, int, int]]:
@@ -33,19 +35,27 @@ class Arrivals:
         (orders,) = read(RECORDS, [pack], parts=1)
         if not len(orders):
             return []
-        times = orders.column("order_time").to_numpy()
-        keys = (hashes(orders.column("order_id")) + times.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)).tolist()
-        seen = self._seen.setdefault(int(times[0]) // MINUTE_MS, set())
-        new = np.zeros(len(keys), bool)
-        for row, key in enumerate(keys):
-            if key not in seen:
-                seen.add(key)
-                new[row] = True
+        new = self._new(orders)
         self._forget(int(orders.column("ingest_time").to_numpy().max()) // MINUTE_MS)
         if not new.any():
             return []
         places, cents = orders.column("place").to_numpy(), orders.column("cents").to_numpy()
         return provinces_of(places[new], np.ones(int(new.sum()), bool), cents[new], self._rules)
+
+    def remember(self, pack: bytes) -> None:
+        """Take note of records that were counted before, by a worker that has ended, or that will be read again."""
+        (orders,) = read(RECORDS, [pack], parts=1)
+        if len(orders):
+            self._new(orders)
+
+    def _new(self, orders: pa.RecordBatch) -> Array:
+        """Which records are the first of their key (bool each), or the one that was told so before."""
+        times = orders.column("order_time").to_numpy()
+        keys = hashes(orders.column("order_id")) + times.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        seen = self._seen.setdefault(int(times[0]) // MINUTE_MS, {})
+        columns = (orders.column(name).to_pylist() for name in ("kafka_partition", "kafka_offset"))
+        pairs = zip(keys.tolist(), zip(*columns, strict=True), strict=True)
+        return np.fromiter((seen.setdefault(key, place) == place for key, place in pairs), bool, len(orders))
 
     def _forget(self, newest: int) -> None:
         if newest <= self._newest:

@@ -40,6 +40,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ from udfs.arrivals import Arrivals
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 from udfs.judge import Judge
+from udfs.log_tail import read_tail
 from udfs.redis_sink import RedisSink, RedisTarget
 from udfs.rules import Rules
 
@@ -174,7 +176,18 @@ class MinuteSales(_PackFunction):
 
 class ArrivingSales(_PackFunction):
     def open(self, function_context: FunctionContext) -> None:
-        self.arrivals = Arrivals(_rules(function_context))
+        rules = _rules(function_context)
+        self.arrivals = Arrivals(rules)
+        # Job parameters hold no colon and no comma: flink_jobs/job.py.
+        bootstrap = _parameter(function_context, "kafka.bootstrap").replace("=", ":").replace("+", ",")
+        span_ms = 2 * (rules.lateness_ms + rules.future_ms)
+        judge = Judge(rules)
+        tail = read_tail(bootstrap, _parameter(function_context, "topic"), span_ms)
+        while records := list(islice(tail, 10_000)):
+            partition, offset, ingest, values = zip(*records, strict=True)
+            places = (np.array(partition, np.int32), np.array(offset, np.int64), np.array(ingest, np.int64))
+            for *_, pack in judge(pa.array(values, pa.binary()), *places):
+                self.arrivals.remember(pack)
 
     def is_deterministic(self) -> bool:
         return False
