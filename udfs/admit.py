@@ -82,9 +82,8 @@ def of_supply(records: bytes, rules: Rules) -> tuple[list[Candidate], list[Recor
 
 def _as_orders(others: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
     """Valid orders of OTHER_COLUMNS in ORDER_COLUMNS."""
-    number = {place: n for n, place in enumerate(rules.places)}
     pairs = zip(others.column("province").to_pylist(), others.column("city").to_pylist(), strict=True)
-    place = pa.array([number[pair] for pair in pairs], pa.int16())
+    place = pa.array([rules.number_of[pair] for pair in pairs], pa.int16())
     made = {"place": place, "cents": cents_of(others.column("amount"))}
     columns = [made[name] if name in made else others.column(name) for name in ORDER_COLUMNS.names]
     return batch(ORDER_COLUMNS, columns)

@@ -132,9 +132,6 @@ class _PackFunction(TableFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         self.rules = _rules(function_context)
 
-    def is_deterministic(self) -> bool:
-        return True
-
     def pack_row(self, kind: str, pack: bytes, minute: int | None = None, share: int | None = None) -> _Row:
         at = None if minute is None else _EPOCH + dt.timedelta(milliseconds=minute + self.rules.zone_offset_ms)
         return (kind, pack, at, share, *(None,) * 16)

@@ -37,6 +37,11 @@ class Rules:
         return tuple(sorted((province, city) for province, cities in self.regions.items() for city in cities))
 
     @cached_property
+    def number_of(self) -> dict[tuple[str, str], int]:
+        """(province, city) -> its number in a pack."""
+        return {place: number for number, place in enumerate(self.places)}
+
+    @cached_property
     def provinces(self) -> tuple[str, ...]:
         """Province codes, sorted."""
         return tuple(sorted(self.regions))
