@@ -163,9 +163,11 @@ class LogReader:
 
     def _messages(self, spans: dict[int, Span]) -> Iterator[Message]:
         newest = dict.fromkeys(spans, 0)
+        at = {partition: span.start for partition, span in spans.items()}
         silent_s = 0  # counted in waits, not by the clock: whoever takes the records may be slow
         while spans:
-            messages = self._consumer.consume(_BATCH, timeout=1)
+            # No more than there are: it waits for that many, for a second.
+            messages = self._consumer.consume(min(_BATCH, sum(spans[p].end - at[p] for p in spans)), timeout=1)
             silent_s = 0 if messages else silent_s + 1
             if silent_s > STALL_S:
                 raise UserError(
@@ -180,6 +182,7 @@ class LogReader:
                 span = spans.get(partition)
                 if span is None:
                     continue
+                at[partition] = min(offset + 1, span.end)
                 # Offsets may have gaps (marks of transactions), so the last one need not be a record.
                 if error is not None or offset >= span.end - 1:
                     del spans[partition]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-SECONDS = 30.0
-"""So long the brokers are waited for, in one call."""
+SECONDS = 30
+"""So long the brokers are waited for."""
 MOST = 1_000_000
 """Records of a partition: no more are read, the newest of them."""
 
@@ -23,33 +23,49 @@ def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, i
     """
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "samewater-tail", "enable.auto.commit": False}
-        | {"auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 5}
+        | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
     )
     try:
         for partition in sorted(consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
-            newest = next(_records(consumer, topic, partition, high - 1, high), None) if high > low else None
+            newest = _newest(consumer, topic, partition, low, high)
             if newest is None:
                 continue
-            since = TopicPartition(topic, partition, newest[2] - span_ms)
+            since = TopicPartition(topic, partition, newest - span_ms)
             (begin,) = consumer.offsets_for_times([since], timeout=SECONDS)
             yield from _records(consumer, topic, partition, max(begin.offset, low, high - MOST), high)
     finally:
         consumer.close()
 
 
+def _newest(consumer: Consumer, topic: str, partition: int, low: int, high: int) -> int | None:
+    """The ingest time at the partition's end. The last offsets need not be records: a transaction leaves its marks there."""
+    begin = high
+    while begin > low:
+        begin = max(low, high - max(1, 8 * (high - begin)))
+        found = [ingest for _, _, ingest, _ in _records(consumer, topic, partition, begin, high)]
+        if found:
+            return max(found)
+    return None
+
+
 def _records(
     consumer: Consumer, topic: str, partition: int, begin: int, end: int
 ) -> Iterator[tuple[int, int, int, bytes | None]]:
     consumer.assign([TopicPartition(topic, partition, begin)])
-    at = begin
+    at, silent_s = begin, 0
     while at < end:
-        messages: list[Message] = consumer.consume(10_000, timeout=SECONDS)
-        if not messages:
-            return  # behind `at` there is nothing but what compaction or a transaction left
+        # No more than there are: it waits for that many, for a second.
+        messages: list[Message] = consumer.consume(min(10_000, end - at), timeout=1)
+        silent_s = 0 if messages else silent_s + 1
+        if silent_s > SECONDS:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no record of {topic} since {SECONDS} s"))
         for message in messages:
-            if message.error() is not None:
-                raise KafkaException(message.error())
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                return  # behind `at` there is nothing but what compaction or a transaction left
+            if error is not None:
+                raise KafkaException(error)
             offset = message.offset()
             assert offset is not None, "a record has an offset"
             at = offset + 1

@@ -38,12 +38,16 @@ class Message:
 
 
 class Broker:
-    """A consumer over one topic: partition -> offset -> ingest time. `first`: offsets deleted by retention."""
+    """A consumer over one topic: partition -> offset -> ingest time. `first`: offsets deleted by retention.
+
+    `waits`: how often it was asked for more than it holds, on which a real one waits for its time to run out.
+    """
 
     def __init__(self, log: dict[int, dict[int, int]], first: int = 0, silent: bool = False) -> None:
         self.log = log
         self.first = first
         self.silent = silent
+        self.waits = 0
         self.queue: list[Message] = []
         self.assigned: set[int] = set()
 
@@ -70,7 +74,9 @@ class Broker:
         self.assigned = set()
 
     def consume(self, number: int, timeout: float) -> list[Message]:
-        found, self.queue = ([], self.queue) if self.silent else (self.queue[:3], self.queue[3:])
+        self.waits += number > len(self.queue)
+        most = 0 if self.silent else min(number, 3)
+        found, self.queue = self.queue[:most], self.queue[most:]
         return found
 
 
@@ -99,6 +105,12 @@ def test_records_out_of_order_are_found_up_to_the_slack() -> None:
 def test_all_partitions_are_read_to_their_ends() -> None:
     broker = Broker({0: {}, 1: dict.fromkeys(range(5), NOON), 2: dict.fromkeys(range(2), NOON)})
     assert offsets(broker, NOON, NOON + 1) == [(1, n) for n in range(5)] + [(2, 0), (2, 1)]
+
+
+def test_no_more_is_asked_for_than_there_is_for_that_would_be_waited_for() -> None:
+    broker = Broker({0: dict.fromkeys(range(7), NOON), 1: dict.fromkeys(range(2), NOON)})
+    assert len(offsets(broker, NOON, NOON + 1)) == 9
+    assert broker.waits == 0
 
 
 def test_gaps_in_the_offsets_do_not_hold_the_reader_up() -> None:

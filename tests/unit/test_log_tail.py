@@ -1,0 +1,50 @@
+"""Does a new worker read the end of the log, all of it and without waiting for what is not there?"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from tests.unit.test_log_reader import NOON, Broker
+from udfs import log_tail
+
+
+class Client(Broker):
+    """`Broker` as log_tail asks it."""
+
+    def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(self.log))})
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.incremental_assign(places)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def places(monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int) -> list[tuple[int, int]]:
+    monkeypatch.setattr(log_tail, "Consumer", lambda options: client)
+    found = [(partition, offset) for partition, offset, _, _ in log_tail.read_tail("kafka:9092", "orders", span_ms)]
+    assert client.closed
+    return found
+
+
+def test_the_span_before_the_newest_record_of_each_partition_is_read_without_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client({0: {offset: NOON + offset for offset in range(9)}, 1: {}, 2: {4: NOON - 99, 5: NOON - 90}})
+    assert places(monkeypatch, client, 5) == [(0, 3), (0, 4), (0, 5), (0, 6), (0, 7), (0, 8), (2, 5)]
+    assert client.waits == 0
+
+
+def test_offsets_that_are_no_records_at_the_end_do_not_hide_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client({0: {3: NOON, 4: NOON + 1}})
+    client.get_watermark_offsets = lambda place, timeout: (3, 17)  # type: ignore[method-assign]
+    assert places(monkeypatch, client, 5) == [(0, 3), (0, 4)]
+
+
+def test_a_broker_that_falls_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_tail, "SECONDS", 2)
+    with pytest.raises(KafkaException, match="no record of orders since 2 s") as raised:
+        places(monkeypatch, Client({0: {0: NOON}}, silent=True), 5)
+    assert raised.value.args[0].code() == KafkaError._TIMED_OUT
