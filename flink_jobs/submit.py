@@ -102,11 +102,11 @@ def _asked_parallelism(arguments: Sequence[str]) -> int | None:
 def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None, cluster: str | None = None) -> None:
     """Raise `UserError`, naming the jobs there, if a cluster has too few free slots for one more job.
 
-    `cluster`: None for that of the mode; `parallelism`: None for that of the settings. A batch job does with one slot;
-    a streaming job needs one for each of its parallel subtasks at once.
+    `cluster`: None for that of the mode; `parallelism`: None for that of the settings. All stages of a job run at once
+    (job.PIPELINED), so it needs a slot for each of its parallel subtasks.
     """
     cluster = cluster or flink_rest.CLUSTERS[mode]
-    needed = 1 if mode == "batch" else parallelism or settings.flink.realtime.parallelism
+    needed = parallelism or (settings.flink.batch if mode == "batch" else settings.flink.realtime).parallelism
     free = flink_rest.free_slots(settings, cluster, needed)
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from flink_jobs import flink_rest
+from flink_jobs import flink_rest, submit
 from flink_jobs.errors import UserError
 from flink_jobs.settings import ROOT, Settings
 
@@ -59,3 +59,19 @@ def test_slots_of_a_job_that_has_just_ended_are_waited_for(free, jobs, needed, f
     )
     monkeypatch.setattr(flink_rest, "SLOTS_S", 1.0)
     assert flink_rest.free_slots(DEMO, "realtime", needed) == found
+
+
+@pytest.mark.parametrize("mode", ["streaming", "batch"])
+def test_a_job_needs_a_slot_for_each_of_its_subtasks_in_both_modes(mode, monkeypatch):
+    asked = []
+    monkeypatch.setattr(flink_rest, "free_slots", lambda _, __, needed: asked.append(needed) or needed)
+    submit.refuse_without_slots(DEMO, mode, None)
+    submit.refuse_without_slots(DEMO, mode, 3)
+    assert asked == [DEMO.flink.batch.parallelism if mode == "batch" else DEMO.flink.realtime.parallelism, 3]
+
+
+def test_a_job_without_slots_is_refused_with_the_jobs_that_have_them(monkeypatch):
+    monkeypatch.setattr(flink_rest, "free_slots", lambda *_: 1)
+    monkeypatch.setattr(flink_rest, "living_jobs", lambda *_: [{"name": "a-replay"}])
+    with pytest.raises(UserError, match=r"`batch` has 1 free slots and the job needs 2; stop one .*\(a-replay\)"):
+        submit.refuse_without_slots(DEMO, "batch", 2)
