@@ -39,7 +39,7 @@ def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, i
 
 
 def _newest(consumer: Consumer, topic: str, partition: int, low: int, high: int) -> int | None:
-    """The ingest time at the partition's end. The last offsets need not be records: a transaction leaves its marks there."""
+    """The ingest time at the partition's end. Its last offsets need not be records: transactions leave marks there."""
     begin = high
     while begin > low:
         begin = max(low, high - max(1, 8 * (high - begin)))
