@@ -8,8 +8,8 @@ function: a scalar function with a ROW would be called once for each branch of t
 
 judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMESTAMP(3))
   -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES>, a batch of rows a call; NULL in all rows that carry no pack
-settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: one `accepted` and one `keys` row
-  (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
+settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: `accepted` rows (pack, its number
+  as key_share), one `keys` row (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
 tell_copies(late ARRAY<BYTES>, keys ARRAY<BYTES>) -> the same columns: `count` and `rejected` rows
 minute_sales(packs ARRAY<BYTES>), arrivals(pack BYTES) -> table of province STRING, orders BIGINT, cents BIGINT
 hour_parts(accepted ARRAY<BYTES>) -> table of share INT, sales BYTES, ids BYTES
@@ -150,8 +150,9 @@ class _PackFunction(TableFunction):  # type: ignore[misc]
 class Settle(_PackFunction):
     def eval(self, packs: Sequence[bytes]) -> Iterator[_Row]:
         found = settling.settle(_packs(packs), self.rules)
-        if found.accepted is not None and found.keys is not None:
-            yield self.pack_row("accepted", found.accepted)
+        for piece, pack in enumerate(found.accepted):
+            yield self.pack_row("accepted", pack, share=piece)
+        if found.keys is not None:
             yield self.pack_row("keys", found.keys)
         yield from self.count_rows(found.counts)
         yield from self.record_rows("rejected", found.rejected)

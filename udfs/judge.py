@@ -12,7 +12,8 @@ any other spelling one by one by udfs/strict_json.py.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from operator import itemgetter
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -254,7 +255,7 @@ class _Others:
         self.payload = payload
         self.ingest = ingest
         self._partition, self._offset, self._shares = partition, offset, shares
-        self._by_group: dict[int, list[tuple[object, ...]]] = {}
+        self._rows: list[tuple[int, tuple[object, ...]]] = []
 
     def add(
         self, row: int, verdict: int, reason: str | None, fields: Fields | None, at: int | None, value: bytes | None
@@ -263,18 +264,22 @@ class _Others:
         came = int(self.ingest[row])
         group = (came if at is None else at) // MINUTE_MS * self._shares
         place = (int(self._partition[row]), int(self._offset[row]), came)
-        self._by_group.setdefault(group, []).append(
-            (row, verdict, _REASON[reason], *place, *(fields or (None,) * 6), value)
-        )
+        self._rows.append((group, (row, verdict, _REASON[reason], *place, *(fields or (None,) * 6), value)))
 
     def batches(self) -> dict[int, tuple[int, pa.RecordBatch]]:
         """Group -> the row of its first record, and its records."""
-        found = {}
-        for group, rows in self._by_group.items():
-            row, *columns = zip(*rows, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, OTHER_COLUMNS, strict=True)]
-            found[group] = (int(row[0]), batch(OTHER_COLUMNS, arrays))
-        return found
+        if not self._rows:
+            return {}
+        self._rows.sort(key=itemgetter(0))
+        groups = np.array([group for group, _ in self._rows])
+        rows, *columns = zip(*(columns for _, columns in self._rows), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, OTHER_COLUMNS, strict=True)]
+        table = batch(OTHER_COLUMNS, arrays)
+        edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
+        return {
+            int(groups[begin]): (cast(int, rows[begin]), table.slice(begin, end - begin))
+            for begin, end in pairwise(edges)
+        }
 
 
 def cents_of(amounts: pa.Array) -> pa.Array:

@@ -36,6 +36,9 @@ from udfs.packs import (
 )
 from udfs.rules import MINUTE_MS, Rules
 
+PIECE = 5_000
+"""So many orders at most stand in one pack of those that count (some 0.5 MB): an hour's packs of one number make no row
+that grows with the rate."""
 Place = tuple[str, str]
 ALL = "ALL"
 """Stands for the level above."""
@@ -78,9 +81,11 @@ class Late(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What a minute came to. `accepted`, `keys`: packs of SETTLED and KEYS, None if no order counts."""
+    """What a minute came to. `accepted`: packs of SETTLED, PIECE orders each; `keys`: a pack of KEYS, None if no order
+    counts.
+    """
 
-    accepted: bytes | None
+    accepted: list[bytes]
     keys: bytes | None
     counts: list[Count]
     rejected: list[Record]
@@ -110,12 +115,14 @@ def settle(packs: Iterable[bytes], rules: Rules) -> Settled:
     orders, others = read(RECORDS, packs)
     counts: list[Count] = []
     rejected: list[Record] = []
-    accepted = keys = None
+    accepted: list[bytes] = []
+    keys = None
     if len(orders):
         first = is_first(orders, rules.places)
         counted = orders if first is None else orders.filter(pa.array(first))
         counts += counts_of(VERDICTS[ACCEPTED], counted)
-        accepted = write(SETTLED, accepted_of(counted))
+        columns = accepted_of(counted)
+        accepted += (write(SETTLED, columns.slice(begin, PIECE)) for begin in range(0, len(columns), PIECE))
         keys = write(KEYS, counted.select(["order_id", "order_time"]))
         if first is not None:
             rejected += orders_as_records(orders.filter(pa.array(~first)), rules.places)
@@ -190,19 +197,12 @@ def accepted_of(orders: pa.RecordBatch) -> pa.RecordBatch:
 
 def counts_of(verdict: str, records: pa.RecordBatch) -> list[Count]:
     """One row per partition of these records."""
-    partitions = records.column("kafka_partition").to_numpy()
-    by_partition = np.argsort(partitions, kind="stable")
-    partitions, offsets = partitions[by_partition], records.column("kafka_offset").to_numpy()[by_partition]
-    begins = np.flatnonzero(np.diff(partitions, prepend=partitions[:1] - 1))
-    figures = (
-        partitions[begins],
-        np.diff(begins, append=len(partitions)),
-        np.minimum.reduceat(offsets, begins),
-        np.maximum.reduceat(offsets, begins),
-        np.add.reduceat(offsets, begins),
-    )
-    rows = zip(*(figure.tolist() for figure in figures), strict=True)
-    return [Count(partition, verdict, *rest) for partition, *rest in rows]
+    partitions, offsets = records.column("kafka_partition").to_numpy(), records.column("kafka_offset").to_numpy()
+    counts = []
+    for partition in sorted(set(partitions.tolist())):
+        found = offsets[partitions == partition]
+        counts.append(Count(partition, verdict, len(found), int(found.min()), int(found.max()), int(found.sum())))
+    return counts
 
 
 def orders_as_records(orders: pa.RecordBatch, places: Sequence[Place]) -> list[Record]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from flink_jobs import checks, daily_report, oracle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flink_jobs import checks, daily_report, job, oracle
 from flink_jobs.settings import Settings
+from tests.local import Changes
 from tests.sql.conftest import FIRST, SECOND, TOPIC
 from tests.sql.queries import Row, Rows, last_versions, run_queries
 
@@ -65,8 +71,12 @@ def expected(truth: oracle.Day) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
-def test_batch_says_what_the_oracle_says(kafka: Settings, truth: oracle.Day):
-    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST))) == expected(truth)
+def test_batch_says_what_the_oracle_says_of_minutes_in_shares_and_pieces(
+    kafka: Settings, truth: oracle.Day, changed: Callable[[Changes], Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 3)
+    small = changed({"udfs/settle.py": [("PIECE = 5_000", "PIECE = 1")]})
+    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)) == expected(truth)
 
 
 def test_streaming_says_what_the_oracle_says_once_the_log_has_passed_the_day(kafka: Settings, truth: oracle.Day):

@@ -91,7 +91,7 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
     """The whole way of a log through the functions."""
     made = Found({}, Counter(), {}, {}, {})
     by_hour: dict[int, dict[tuple[int, str], list[Count]]] = defaultdict(lambda: defaultdict(list))
-    accepted: dict[int, list[bytes]] = defaultdict(list)
+    accepted: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
     keys: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     late: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
     zone = rules.zone_offset_ms
@@ -108,8 +108,9 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
         hour = (minute // HOUR_MS + 1) * HOUR_MS
         found = settle(gathered, rules)
         note(hour, found.counts, found.rejected)
-        if found.accepted is not None and found.keys is not None:
-            accepted[hour].append(found.accepted)
+        for piece, pack in enumerate(found.accepted):
+            accepted[hour, share, piece].append(pack)
+        if found.keys is not None:
             keys[minute, share].append(found.keys)
         for key_minute, key_share, pack in found.late:
             late[hour, key_minute, key_share].append(pack)
@@ -126,7 +127,7 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
         chance.shuffle(gathered)
         note(hour, *tell_copies(gathered, keys[minute, share], rules))
     days: dict[int, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for hour, gathered in accepted.items():
+    for (hour, _, _), gathered in accepted.items():
         chance.shuffle(gathered)
         for part in tallies.hour_parts(gathered):
             days[(hour - 1 + zone) // oracle.DAY_MS][hour].append(part)
@@ -264,8 +265,11 @@ def test_any_cut_any_order_and_any_shares_give_what_the_oracle_gives(
     assert_equal(core(records, replace(BY_RULES, shares=shares), sizes, chance), expected(records, RULES))
 
 
-@pytest.mark.parametrize(("shares", "size"), [(1, 10_000), (2, 137), (3, 2_000)])
-def test_a_dirty_day_is_the_oracles_in_every_version(shares: int, size: int):
+@pytest.mark.parametrize(("shares", "size", "piece"), [(1, 10_000, 5_000), (2, 137, 2), (3, 2_000, 1)])
+def test_a_dirty_day_is_the_oracles_in_every_version(
+    shares: int, size: int, piece: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("udfs.settle.PIECE", piece)
     chosen = Settings.load()
     day = dt.date.fromisoformat(DAY)
     spec = datagen.Spec.by(chosen, seed=shares, first=day, last=day, orders=6_000)
@@ -470,8 +474,7 @@ def test_a_backfill_takes_in_what_the_oracle_takes_in(log: list[Any], sent: list
     judge = Judge(rules)
     for place, found in judged(judge, rules, records, [7] * 40).items():
         settled = settle(found, rules)
-        if settled.accepted is not None:
-            accepted[place].append(settled.accepted)
+        accepted[place] += settled.accepted
         for one in settled.late if late else []:
             for minute, share, pack in of_log(one.pack, rules):
                 candidates[minute, share].append(pack)
