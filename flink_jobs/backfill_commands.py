@@ -18,9 +18,9 @@ import click
 import happybase
 import redis as redis_client
 
-from flink_jobs import backfill as backfill_job
 from flink_jobs import job, late, lease, order_log, runs, stores
 from flink_jobs.archive_reader import newest_ingest
+from flink_jobs.backfill_checks import publishing, refuse_unless_whole, refuse_unseen
 from flink_jobs.console import format_option, parse_days, show
 from flink_jobs.difference import LEVEL, between, read_difference, show_differences
 from flink_jobs.errors import UserError
@@ -92,7 +92,7 @@ def make_plan(
     it does not hold, or a supply that is left out but not there.
     """
     begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
-    backfill_job.refuse_unseen(settings, topic, begin, end)
+    refuse_unseen(settings, topic, begin, end)
     request = job.Request(runs.BACKFILL, "batch", topic, begin, end, onward=True, source=source)
     reads = job.find_range(settings, request)
     days = between(first, last)
@@ -183,7 +183,7 @@ def publish_backfill(settings: Settings, run_id: str) -> list[str]:
     days meanwhile.
     """
     client = stores.redis(settings)
-    with lease.held(settings, backfill_job.publishing(run_id)), stores.hbase(settings) as connection:
+    with lease.held(settings, publishing(run_id)), stores.hbase(settings) as connection:
         run = the_backfill(connection, run_id)
         shown = runs.shown(connection, runs.REPORT, run.days)
         for day in run.days:
@@ -198,7 +198,7 @@ def publish_backfill(settings: Settings, run_id: str) -> list[str]:
             if shown[day] != run_id
         }
         if news:
-            backfill_job.refuse_unless_whole(settings, run)
+            refuse_unless_whole(settings, run)
         flipped: list[str] = []
         try:
             for day, publication in news.items():

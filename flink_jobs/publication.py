@@ -14,7 +14,7 @@ import click
 import happybase
 import redis as redis_client
 
-from flink_jobs import backfill, full_store, lease, runs, stores
+from flink_jobs import backfill_checks, full_store, lease, runs, stores
 from flink_jobs.console import format_option, parse_day, readable, show
 from flink_jobs.errors import UserError
 from flink_jobs.run_id import RUN_ID
@@ -188,8 +188,8 @@ def _whole(settings: Settings, connection: happybase.Connection, run_id: str) ->
     if run is None or run.job != runs.BACKFILL:
         yield
         return
-    with lease.held(settings, backfill.publishing(run_id)):
-        backfill.refuse_unless_whole(settings, run)
+    with lease.held(settings, backfill_checks.publishing(run_id)):
+        backfill_checks.refuse_unless_whole(settings, run)
         yield
 
 

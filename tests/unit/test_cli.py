@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,10 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(
     told = capsys.readouterr()
     assert ended.value.code == 2 and told.out == ""
     assert told.err.startswith("error: settings file") and len(told.err.splitlines()) == 1
+
+
+def test_no_command_waits_for_libraries_of_the_jobs():
+    heavy = {"pandas", "pyflink", "matplotlib", "uvicorn"}
+    asked = f"import sys, flink_jobs.cli; print(*sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

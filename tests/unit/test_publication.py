@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_hbase import FakeRedis, put_in_place
 
-from flink_jobs import backfill, full_store, lease, publication, readers, runs, stores
+from flink_jobs import backfill_checks, full_store, lease, publication, readers, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, Settings
 
@@ -200,12 +200,15 @@ def test_a_rollback_to_a_backfill_looks_first_whether_that_is_whole(
 ) -> None:
     def look(_: Settings, run: runs.Run) -> None:
         assert run.run_id == "fill"
-        with pytest.raises(UserError, match="is being made by"), lease.held(settings, backfill.publishing("fill")):
+        with (
+            pytest.raises(UserError, match="is being made by"),
+            lease.held(settings, backfill_checks.publishing("fill")),
+        ):
             pytest.fail("it may be done again meanwhile")
         if not whole:
             raise UserError("it is not")
 
-    monkeypatch.setattr(backfill, "refuse_unless_whole", look)
+    monkeypatch.setattr(backfill_checks, "refuse_unless_whole", look)
     monkeypatch.setattr(stores, "ensure_tables", lambda _: None)
     fill = a_run(hbase, "fill", job=runs.BACKFILL)
     runs.publish(hbase, runs.REPORT, DAY, runs.publication_of(hbase, settings, fill, DAY))
