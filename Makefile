@@ -76,7 +76,7 @@ soak: $(ready) ## hold random rounds of all jobs against the oracle, on servers 
 test: lint test-unit test-sql test-e2e ## ruff, mypy, and every test but the long stories of faults
 
 test-unit: $(ready) ## tests without a JVM, in a minute
-	$(pytest) tests/unit
+	$(pytest) -n auto tests/unit
 
 test-sql: $(ready) ## the queries, over a Kafka of their own, in a Flink inside the test's process
 	$(pytest-servers) tests/sql
