@@ -150,8 +150,12 @@ def prepare(
     """Resolve the range of the log and of its archive, and say how the run is to be made.
 
     `provisional`: its last day is open, so it is not published by itself; nor is a replay.
+
+    Raises `UserError` as `find_range` does, and for a streaming run of more subtasks than the topic has partitions.
     """
     found = find_range(settings, request)
+    if request.mode == "streaming":
+        refuse_idle_subtasks(request, request.parallelism or settings.flink.realtime.parallelism, len(found.spans))
     starts = {partition: span.start for partition, span in found.spans.items()}
     ends = {partition: span.end for partition, span in found.spans.items()}
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
@@ -189,6 +193,17 @@ def prepare(
     )
     options = flink_options(settings, run, request.parallelism, provisional or run.provisional) | dict(config)
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
+
+
+def refuse_idle_subtasks(request: Request, subtasks: int, partitions: int) -> None:
+    """Raise `UserError` if a subtask of the source would read no partition: without a watermark of its own it would
+    hold every window open for ever. (An idle timeout, Flink's remedy, loses the records of whoever was only late.)
+    """
+    if subtasks > partitions:
+        raise UserError(
+            f"topic {request.topic} has {partitions} partitions for {subtasks} subtasks: one that reads none would "
+            f"keep the watermark from ever moving; give --parallelism {partitions} or less, or add partitions"
+        )
 
 
 def _places_of_archive(settings: Settings, found: Found) -> dict[str, str]:

@@ -88,7 +88,9 @@ def draw(seed: int, skew_ms: int, orders: int | None = None) -> Round:
     drawn = chance.randint(*(LARGE if large else SMALL))
     count = orders or drawn
     slow = 0 if count < LARGE[0] else 1
-    report = chance.randint(1, SLOTS)
+    partitions = chance.randint(1, 5)
+    streaming = min(SLOTS, partitions)  # a streaming job of more subtasks than partitions is refused
+    report = chance.randint(1, streaming)
     factors = {name: chance.choice(DIRT) for name, share in asdict(Rates()).items() if name != "pauses"}
     shares = {name: getattr(Rates(), name) * factor for name, factor in factors.items()}
     return Round(
@@ -96,9 +98,9 @@ def draw(seed: int, skew_ms: int, orders: int | None = None) -> Round:
         first=dt.date(2025, 1, 1) + dt.timedelta(days=chance.randrange(365)),
         days=chance.choice((1, 1, 1, 2)),
         orders=count,
-        partitions=chance.randint(1, 5),
+        partitions=partitions,
         report=report,
-        dashboard=chance.randint(1, SLOTS),
+        dashboard=chance.randint(1, streaming),
         batch=chance.choice([n for n in range(1, SLOTS + 1) if n != report]),
         bundle=chance.choice(BUNDLES[slow:]),
         arrow_batch=chance.choice(ARROW_BATCHES[slow:]),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from contextlib import nullcontext
+
 import pytest
 
 from flink_jobs import job
+from flink_jobs.archive_reader import Found
+from flink_jobs.errors import UserError
+from flink_jobs.log_reader import Span
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import SQL, interval, rule_values
 from udfs.rules import Rules
@@ -28,6 +34,19 @@ def test_what_only_the_functions_look_at_is_logic_too():
     values = rule_values(settings, job.rules_of(settings, shares=7))
     assert Rules.from_parameters((values | {"shares": "7"}).__getitem__) == job.rules_of(settings, shares=7)
     assert "shares" not in values, "no figure depends on the shares"
+
+
+@pytest.mark.parametrize(
+    ("mode", "subtasks", "refused"), [("streaming", 3, False), ("streaming", 4, True), ("batch", 4, False)]
+)
+def test_a_streaming_run_of_subtasks_without_a_partition_is_refused_for_no_window_would_close(
+    mode, subtasks, refused, monkeypatch
+):
+    day = dt.date(2025, 11, 11)
+    monkeypatch.setattr(job, "find_range", lambda *_: Found(dict.fromkeys(range(3), Span(0, 9)), None))
+    request = job.Request("daily_report", mode, "orders", day, day, parallelism=subtasks)
+    with pytest.raises(UserError, match="give --parallelism 3 or less") if refused else nullcontext():
+        assert job.prepare(Settings.load(), request, {}).options["parallelism.default"] == str(subtasks)
 
 
 def test_each_query_says_what_question_it_answers_and_is_one_select():
