@@ -155,7 +155,7 @@ def prepare(
     """
     found = find_range(settings, request)
     if request.mode == "streaming":
-        refuse_idle_subtasks(request, request.parallelism or settings.flink.realtime.parallelism, len(found.spans))
+        refuse_idle_subtasks(request, settings.flink.subtasks(request.mode, request.parallelism), len(found.spans))
     starts = {partition: span.start for partition, span in found.spans.items()}
     ends = {partition: span.end for partition, span in found.spans.items()}
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
@@ -242,8 +242,7 @@ def flink_options(
     settings: Settings, run: runs.Run, parallelism: int | None = None, provisional: bool = False
 ) -> dict[str, str]:
     """Flink's options that every run has: its name, parallelism and recovery, and what its functions must know."""
-    cluster = settings.flink.batch if run.mode == "batch" else settings.flink.realtime
-    subtasks = parallelism or cluster.parallelism
+    subtasks = settings.flink.subtasks(run.mode, parallelism)
     return {
         "table.local-time-zone": settings.time.zone,
         **(_recovery(settings, run.run_id) if run.mode == "streaming" else {}),

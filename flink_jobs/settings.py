@@ -386,6 +386,10 @@ class Flink(_Section):
     realtime: Cluster
     batch: Cluster
 
+    def subtasks(self, mode: str, asked: int | None) -> int:
+        """The parallelism of a job in this mode (`streaming` or `batch`), wherever it runs; `asked`: by the user."""
+        return asked or (self.batch if mode == "batch" else self.realtime).parallelism
+
 
 class Serving(_Section):
     listen: Host = Field("127.0.0.1", description="Address that the screen listens on; 0.0.0.0: on every one.")

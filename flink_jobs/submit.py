@@ -106,7 +106,7 @@ def refuse_without_slots(settings: Settings, mode: str, parallelism: int | None,
     (job.PIPELINED), so it needs a slot for each of its parallel subtasks.
     """
     cluster = cluster or flink_rest.CLUSTERS[mode]
-    needed = parallelism or (settings.flink.batch if mode == "batch" else settings.flink.realtime).parallelism
+    needed = settings.flink.subtasks(mode, parallelism)
     free = flink_rest.free_slots(settings, cluster, needed)
     if free < needed:
         running = [job["name"] for job in flink_rest.living_jobs(settings, cluster)]

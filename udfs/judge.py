@@ -11,9 +11,8 @@ any other spelling one by one by udfs/strict_json.py.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +31,7 @@ from udfs.packs import (
     Array,
     batch,
     shares_of,
+    stretches,
     write,
 )
 from udfs.rules import MINUTE_MS, Rules
@@ -235,10 +235,9 @@ class Judge:
                 orders.spelling.take(take),
             ),
         )
-        edges = [0, *(np.flatnonzero(np.diff(sorted_groups)) + 1).tolist(), len(rows)] if len(rows) else [0]
         aside = others.batches()
         packs: list[Carried] = []
-        for begin, end in pairwise(edges):
+        for begin, end in stretches(sorted_groups):
             number = int(sorted_groups[begin])
             beside = aside.pop(number, None)
             pack = write(RECORDS, table.slice(begin, end - begin), beside and beside[1])
@@ -255,7 +254,7 @@ class _Others:
         self.payload = payload
         self.ingest = ingest
         self._partition, self._offset, self._shares = partition, offset, shares
-        self._rows: list[tuple[int, tuple[object, ...]]] = []
+        self._rows: list[tuple[Any, ...]] = []  # group, row of the batch, and the columns of OTHER_COLUMNS
 
     def add(
         self, row: int, verdict: int, reason: str | None, fields: Fields | None, at: int | None, value: bytes | None
@@ -264,21 +263,17 @@ class _Others:
         came = int(self.ingest[row])
         group = (came if at is None else at) // MINUTE_MS * self._shares
         place = (int(self._partition[row]), int(self._offset[row]), came)
-        self._rows.append((group, (row, verdict, _REASON[reason], *place, *(fields or (None,) * 6), value)))
+        self._rows.append((group, row, verdict, _REASON[reason], *place, *(fields or (None,) * 6), value))
 
     def batches(self) -> dict[int, tuple[int, pa.RecordBatch]]:
         """Group -> the row of its first record, and its records."""
         if not self._rows:
             return {}
-        self._rows.sort(key=itemgetter(0))
-        groups = np.array([group for group, _ in self._rows])
-        rows, *columns = zip(*(columns for _, columns in self._rows), strict=True)
+        groups, rows, *columns = zip(*sorted(self._rows, key=itemgetter(0)), strict=True)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, OTHER_COLUMNS, strict=True)]
         table = batch(OTHER_COLUMNS, arrays)
-        edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
         return {
-            int(groups[begin]): (cast(int, rows[begin]), table.slice(begin, end - begin))
-            for begin, end in pairwise(edges)
+            groups[begin]: (rows[begin], table.slice(begin, end - begin)) for begin, end in stretches(np.array(groups))
         }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,6 +183,12 @@ def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBat
         return _nothing(schema)
     (one,) = pa.Table.from_batches(batches, schema).combine_chunks().to_batches()
     return one
+
+
+def stretches(groups: Array) -> list[tuple[int, int]]:
+    """[begin, end) of each stretch of equal numbers; of sorted ones: of each group."""
+    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
+    return list(pairwise(edges)) if len(groups) else []
 
 
 # The hash is part of what stands in state: packs of one key must meet in the same share, today and after a restore.

@@ -32,6 +32,7 @@ from udfs.packs import (
     Array,
     read,
     shares_of,
+    stretches,
     write,
 )
 from udfs.rules import MINUTE_MS, Rules
@@ -228,9 +229,8 @@ def _late_by_minute(late: pa.RecordBatch, shares: int) -> list[Late]:
     group = minutes * shares + shares_of(late.column("order_id"), shares)
     by_group = np.argsort(group, kind="stable")
     sorted_groups, table = group[by_group], late.take(pa.array(by_group))
-    cuts = (np.flatnonzero(np.diff(sorted_groups)) + 1).tolist()
     found = []
-    for begin, end in zip([0, *cuts], [*cuts, len(late)], strict=True):
+    for begin, end in stretches(sorted_groups):
         minute, share = divmod(int(sorted_groups[begin]), shares)
         pack = write(LATE_ORDERS, table.slice(begin, end - begin))
         found.append(Late(minute * MINUTE_MS, share, pack))
