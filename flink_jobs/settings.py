@@ -365,7 +365,7 @@ class Cluster(_Section):
         2_784,
         ge=2_384,
         le=1_000_000,
-        description="Memory of the local TaskManager: more for a larger backlog (heap) or a larger day (managed).",
+        description="Memory of the local TaskManager: more for a larger backlog or more slots (heap).",
     )
 
 

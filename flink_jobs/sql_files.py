@@ -22,6 +22,13 @@ SQL = ROOT / "sql"
 CLIENT = "client"  # the folder of the SQL client's scripts
 NO_LOGIC = (SQL / CLIENT, SQL / "bind" / "archive")
 """Folders of what only puts the logic together, and of where the log is read from once it is archived."""
+PACED = {"streaming": "", "batch": " CROSS JOIN (VALUES (0)) AS single (zero)"}
+"""What stands between an aggregate over packs and the Python function that takes them, by mode.
+
+At the end of its input a batch sort gives all its rows in one go, and a Python function in the same task could not end
+a bundle meanwhile: input and results of a whole day would stand on the heap. A join begins a task of its own, which
+takes row by row and ends bundles by time (`job.BATCH`). A join with one row changes nothing else.
+"""
 ORDER_VIEWS = ("packs", "complete_minutes")
 """What every job stands on, in the order in which they are made."""
 
@@ -64,7 +71,13 @@ class SqlFiles:
         self.mode = mode
         self._rules = dict(rules)
         defaults = {"log": "", "log_table": "orders", "counting": "accepted_packs", "verdicts": "verdicts_counted"}
-        self._values = {**defaults, **rules, **places, "keys_remembered": self._keys_remembered(settings)}
+        self._values = {
+            **defaults,
+            **rules,
+            **places,
+            "keys_remembered": self._keys_remembered(settings),
+            "paced": PACED[mode],
+        }
         self._read: dict[str, str] = {}
 
     def _keys_remembered(self, settings: Settings) -> str:

@@ -37,9 +37,10 @@ from udfs.packs import (
 )
 from udfs.rules import MINUTE_MS, Rules
 
-PIECE = 5_000
-"""So many orders at most stand in one pack of those that count (some 0.5 MB): an hour's packs of one number make no row
-that grows with the rate."""
+PIECE = 250
+"""So many orders at most stand in one pack of those that count: an hour's packs of one number make a row of 1 MB at
+most, whatever the rate. What is on its way to a Python worker is bounded by messages (100 of 1 MB), and a row is not
+divided among them."""
 Place = tuple[str, str]
 ALL = "ALL"
 """Stands for the level above."""

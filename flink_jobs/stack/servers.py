@@ -102,8 +102,8 @@ def sql_client() -> Path:
     return flink_home() / "bin" / "sql-client.sh"
 
 
-MANAGED_PERCENT = {"realtime": 25, "batch": 45}
-"""How much of a TaskManager's memory lies outside the heap, for RocksDB, for sorts and joins, and for Python."""
+MANAGED_PERCENT = 25
+"""How much of a TaskManager's memory lies outside the heap, for RocksDB, for sorts, and for Python."""
 DIRECT_MB = 384
 """Beside that: direct memory of the JVM, for what goes to Python workers; about 100 MB for each slot that settles."""
 
@@ -339,9 +339,9 @@ def template_values(instance: Instance) -> dict[str, object]:
     """What the templates in `conf` may name: `port.NAME`, `host.SERVER`, `memory.CLUSTER` (MiB) and the keys below."""
     values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
     values |= {f"host.{name}": instance.host(name) for name in NAMES}
-    for cluster, percent in MANAGED_PERCENT.items():
+    for cluster in ("realtime", "batch"):
         memory = getattr(instance.settings.flink, cluster).taskmanager_mb
-        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": (memory - DIRECT_MB) * percent // 100}
+        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": (memory - DIRECT_MB) * MANAGED_PERCENT // 100}
     return values | {
         "direct": DIRECT_MB,
         # What HBase's servers call each other; "localhost" needs no DNS.

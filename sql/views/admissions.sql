@@ -14,7 +14,7 @@ FROM (
     WHERE kind = 'candidates' AND key_minute >= TIMESTAMP '${from_day} 00:00:00'
       AND key_minute < TIMESTAMP '${to_day} 00:00:00' + INTERVAL '1' DAY)
   GROUP BY order_minute, share
-  HAVING COUNT(candidates) > 0) AS minutes,
+  HAVING COUNT(candidates) > 0) AS minutes${paced},
   LATERAL TABLE(admit(accepted, candidates)) AS found (
     kind, pack, key_minute, key_share, verdict, kafka_partition, records, offset_min, offset_max, offset_sum,
     reason, kafka_offset, ingest_time, order_id, order_time, user_id, province, city, amount, payload)

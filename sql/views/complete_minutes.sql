@@ -9,5 +9,5 @@ SELECT closed_time, order_minute, share, packs
 FROM (
   SELECT window_end, window_time AS closed_time, order_minute, share, ARRAY_AGG(pack) AS packs
   FROM TABLE(HOP(TABLE packs, DESCRIPTOR(safe_time), INTERVAL '1' MINUTE, ${gathering}))
-  GROUP BY window_start, window_end, window_time, order_minute, share)
+  GROUP BY window_start, window_end, window_time, order_minute, share)${paced}
 WHERE order_minute = window_end - INTERVAL '1' MINUTE

@@ -5,5 +5,5 @@ SELECT part_time, share, province, city, orders, cents, users
 FROM (
   SELECT window_time AS part_time, share, ARRAY_AGG(sales) AS sales
   FROM day_windows
-  GROUP BY window_start, window_end, window_time, share),
+  GROUP BY window_start, window_end, window_time, share)${paced},
   LATERAL TABLE(place_sales(sales)) AS place (province, city, orders, cents, users)

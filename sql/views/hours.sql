@@ -5,5 +5,5 @@ SELECT hour_time, part.share AS share, sales, ids
 FROM (
   SELECT window_time AS hour_time, ARRAY_AGG(pack) AS packs
   FROM TABLE(TUMBLE(TABLE ${counting}, DESCRIPTOR(closed_time), INTERVAL '1' HOUR))
-  GROUP BY window_start, window_end, window_time, share, piece),
+  GROUP BY window_start, window_end, window_time, share, piece)${paced},
   LATERAL TABLE(hour_parts(packs)) AS part (share, sales, ids)

@@ -16,7 +16,7 @@ FROM (
     UNION ALL
     SELECT window_time, key_minute, key_share, ARRAY_AGG(pack), CAST(NULL AS BYTES)
     FROM TABLE(TUMBLE(TABLE late_packs, DESCRIPTOR(closed_time), INTERVAL '1' HOUR))
-    GROUP BY window_start, window_end, window_time, key_minute, key_share)) AS looked_up,
+    GROUP BY window_start, window_end, window_time, key_minute, key_share)) AS looked_up${paced},
   LATERAL TABLE(tell_copies(late, keys)) AS found (
     kind, pack, key_minute, key_share, verdict, kafka_partition, records, offset_min, offset_max, offset_sum,
     reason, kafka_offset, ingest_time, order_id, order_time, user_id, province, city, amount, payload)

@@ -264,6 +264,15 @@ def test_each_function_of_a_plan_is_called_once_for_a_row(story: Story):
         assert calls["judge"] == 1 and calls["settle"] == (run == story.streaming), calls
 
 
+def test_no_function_that_takes_packs_shares_a_task_with_the_sort_before_it(story: Story):
+    """It could not end a bundle while the sort gives its rows, and would hold a whole day (sql_files.PACED)."""
+    with stores.hbase(story.local.settings) as connection:
+        job = f"jobs/{runs.get(connection, story.batch_2).flink_job_id}"
+    tasks = [task["name"] for task in flink_rest.ask(story.local.settings, "batch", job)["vertices"]]
+    assert sum("PythonCorrelate" in task for task in tasks) == 4, tasks
+    assert not [task for task in tasks if "PythonCorrelate" in task and ("Sort" in task or "MultipleInput" in task)]
+
+
 def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable):
     """Other broken rules: tests/unit/test_core.py, tests/sql/test_broken_rules.py."""
     root = changed({"udfs/judge.py": [("at < came - rules.lateness_ms", "at <= came - rules.lateness_ms")]})

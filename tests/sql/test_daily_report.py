@@ -75,7 +75,7 @@ def test_batch_says_what_the_oracle_says_of_minutes_in_shares_and_pieces(
     kafka: Settings, truth: oracle.Day, changed: Callable[[Changes], Path], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 3)
-    small = changed({"udfs/settle.py": [("PIECE = 5_000", "PIECE = 1")]})
+    small = changed({"udfs/settle.py": [("PIECE = 250", "PIECE = 1")]})
     assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)) == expected(truth)
 
 
