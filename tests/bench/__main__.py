@@ -32,24 +32,26 @@ def main(orders: tuple[int, ...], rate: tuple[int, ...], rounds: int, only: tupl
     with place.servers(click.echo) as servers:
         records = servers.load_all(orders, click.echo) if {*parts} & BY_SIZE else {}
         for part in parts:
-            match part:
-                case "throughput":
-                    throughput.measure(servers, found, records, rounds, click.echo)
-                case "queries":
-                    alone.measure(servers, found, records, rounds, click.echo)
-                case "state":
-                    alone.measure_state(servers, found, sorted(records), rounds, click.echo)
-                case "files":
-                    files.measure(servers, found, records, rounds, click.echo)
-                case "latency":
-                    latency.measure(servers, found, rate, rounds, click.echo)
-                case "screen":
-                    screen.measure(servers, found, rounds, click.echo)
-                case "full":
-                    full_report.measure(servers, found, rounds, click.echo)
-                case "isolation":
-                    isolation.measure(servers, found, rounds, click.echo)
-            report = figures.write(out, about, found)
+            try:
+                match part:
+                    case "throughput":
+                        throughput.measure(servers, found, records, rounds, click.echo)
+                    case "queries":
+                        alone.measure(servers, found, records, rounds, click.echo)
+                    case "state":
+                        alone.measure_state(servers, found, sorted(records), rounds, click.echo)
+                    case "files":
+                        files.measure(servers, found, records, rounds, click.echo)
+                    case "latency":
+                        latency.measure(servers, found, rate, rounds, click.echo)
+                    case "screen":
+                        screen.measure(servers, found, rounds, click.echo)
+                    case "full":
+                        full_report.measure(servers, found, rounds, click.echo)
+                    case "isolation":
+                        isolation.measure(servers, found, rounds, click.echo)
+            finally:  # also what a part measured before it failed
+                report = figures.write(out, about, found)
     click.echo(report.read_text(encoding="utf-8"))
     click.echo(f"report: {report}, {report.with_suffix('.json')}")
 

@@ -72,7 +72,7 @@ class Figures:
             series = [(name, section.units[name], values) for name, values in section.values.items()]
             for one, other in section.ratios:
                 if one in section.values and all(section.values.get(other, [0])):  # nothing is a ratio to none
-                    pairs = [a / b for a, b in zip(section.values[one], section.values[other], strict=True)]
+                    pairs = [a / b for a, b in zip(section.values[one], section.values[other], strict=False)]
                     series.append((f"{one} / {other}", "ratio", pairs))
             found += [
                 {
