@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Local]:
     """All servers, up for the session; nothing of them is left afterwards."""
-    from tests.warm import WarmFlink  # brings PyFlink, for which tests without servers need not wait
+    from tests.warm.flink import WarmFlink  # brings PyFlink, for which tests without servers need not wait
 
     name = f"test-{os.getpid()}"
     # Often, for tests wait for what a checkpoint completes: files in HDFS, a place to go back to.

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,16 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from flink_jobs import runs, stores
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack.instance import home
+from tests.warm import forks
 
 MEASURED: dict[str, float] = {}
 """What tests measured on the way, by what it is; printed at the end, asserted nowhere."""
 Changes = dict[str, list[tuple[str, str]]]
 """File of the repository -> texts to be replaced: (old, new)."""
+TIMEOUT_S = 400.0
+"""No command of a test takes longer."""
 COMMAND = "from flink_jobs.cli import main; main()"
-WARM_COMMAND = "from pathlib import Path; from flink_jobs import stack; stack.flink_bin = lambda: Path({!r}); "
+CALLS = "s in commands of `samewater`"
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
@@ -73,17 +77,25 @@ class Local:
         conf: Path | None = None,
         flink_run: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """As `samewater`; returns the ended process."""
+        """As `samewater`; returns the ended process.
+
+        Begins in a process that has all imported (tests/warm/forks.py), unless it is to be the real `flink run`.
+        """
         environment = {**os.environ, "PYTHONPATH": str(root), "SAMEWATER_HOME": str(home().resolve())}
-        command = COMMAND if flink_run else WARM_COMMAND.format(str(self.flink)) + COMMAND
-        done = subprocess.run(
-            [sys.executable, "-c", command, "--conf", str(conf or self.conf), *arguments],
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-        )
+        given = ["--conf", str(conf or self.conf), *arguments]
+        begin = time.monotonic()
+        if flink_run:
+            done = subprocess.run(
+                [sys.executable, "-c", COMMAND, *given],
+                cwd=root,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+            )
+        else:
+            done = forks.samewater(given, folder=root, environment=environment, flink=self.flink, timeout=TIMEOUT_S)
+        MEASURED[CALLS] = MEASURED.get(CALLS, 0.0) + time.monotonic() - begin
         output = done.stdout + done.stderr
         assert "Traceback" not in output, output
         assert code is None or done.returncode == code, f"exit code {done.returncode}: {output}"

@@ -1,6 +1,6 @@
-"""What stands for the command `flink`: hands its arguments to the JVM that stays, and prints what that says.
+"""What stands for the commands `flink` and `python`: hands its arguments to what stays, and prints what that says.
 
-Started as `python -IS command.py SOCKET run …`; imports nothing but what is at hand at once.
+Started as `python -IS command.py SOCKET flink run …`; imports nothing but what is at hand at once.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 
 
 def main(place: str, arguments: list[str]) -> int:
-    """Exit code of `flink` with these arguments."""
+    """Exit code of a program (`flink` or `python`) with its arguments."""
     asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(place)
@@ -18,7 +18,7 @@ def main(place: str, arguments: list[str]) -> int:
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     if not answer:
-        sys.stderr.write("the JVM that stays gave no answer; see the test run's own output\n")
+        sys.stderr.write("what stays gave no answer; see the test run's own output\n")
         return 1
     code, said = json.loads(answer)
     sys.stdout.write(said)
