@@ -46,12 +46,12 @@ PIPELINED = {
 BATCH = {
     **JUDGED,
     **PIPELINED,
-    # Packs, and what is made of them, stand on the heap until their bundle ends: by time, for few rows are many bytes.
+    # Packs, and what is made of them, stand on the heap until their bundle ends: by time, for few are many bytes.
     "python.fn-execution.bundle.time": "200",
     # Else the join that hands packs over would be one task with the sort before it (sql_files.PACED).
     "table.optimizer.multiple-input-enabled": "false",
-    # A weight among operators: what late copies are looked up in holds at least one row, the late records of an hour and
-    # one order minute. By the default (10 mb) it got 1.2 MB, too little for a day of 8 million orders.
+    # A weight among operators: what late copies are looked up in holds at least one row, the late records of an hour
+    # and one order minute. By the default (10 mb) it got 1.2 MB, too little for a day of 8 million orders.
     "table.exec.resource.external-buffer-memory": "64 mb",
     # A person or a scheduler waits for a batch run: after a few tries it says what is wrong.
     "restart-strategy.type": "fixed-delay",
