@@ -26,8 +26,6 @@ MEASURED: dict[str, float] = {}
 """What tests measured on the way, by what it is; printed at the end, asserted nowhere."""
 Changes = dict[str, list[tuple[str, str]]]
 """File of the repository -> texts to be replaced: (old, new)."""
-TIMEOUT_S = 400.0
-"""No command of a test takes longer."""
 COMMAND = "from flink_jobs.cli import main; main()"
 CALLS = "s in commands of `samewater`"
 
@@ -91,10 +89,10 @@ class Local:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=TIMEOUT_S,
+                timeout=forks.TIMEOUT_S,
             )
         else:
-            done = forks.samewater(given, folder=root, environment=environment, flink=self.flink, timeout=TIMEOUT_S)
+            done = forks.samewater(given, folder=root, environment=environment, flink=self.flink)
         MEASURED[CALLS] = MEASURED.get(CALLS, 0.0) + time.monotonic() - begin
         output = done.stdout + done.stderr
         assert "Traceback" not in output, output

@@ -30,8 +30,6 @@ from flink_jobs.stack.instance import is_free
 from tests.warm import command, forks
 
 START_S = 120.0
-RUN_S = 400.0
-"""No program of a test works longer."""
 
 
 class _Jvm:
@@ -142,7 +140,7 @@ class WarmFlink:
     def _answer(self, asked: Mapping[str, Any]) -> tuple[int, str]:
         environment, (program, *arguments) = asked["environment"], asked["arguments"]
         if program == "python":
-            done = forks.module(arguments, folder=Path(asked["folder"]), environment=environment, timeout=RUN_S)
+            done = forks.module(arguments, folder=Path(asked["folder"]), environment=environment)
             return done.returncode, done.stdout + done.stderr
         conf = environment["FLINK_CONF_DIR"]
         jvm = self._take(environment)

@@ -12,12 +12,15 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 from tempfile import TemporaryDirectory
 
 from flink_jobs.settings import ROOT
 
+TIMEOUT_S = 400.0
+"""No program of a test works longer."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 # pytest, because a child of the fork server looks at the program that started it.
 _CONTEXT.set_forkserver_preload(["pytest", "pyflink.table", "flink_jobs.cli", "udfs.rules"])
@@ -25,51 +28,46 @@ _OURS = ("flink_jobs", "serving", "udfs")
 
 
 def samewater(
-    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], flink: Path, timeout: float
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], flink: Path
 ) -> CompletedProcess[str]:
     """`samewater` with these arguments in a folder and an environment; `flink`: what stands for that command.
 
-    Raises `TimeoutExpired` after so many seconds; the process is killed then.
+    Raises `TimeoutExpired` after TIMEOUT_S; the process is killed then.
     """
-    return _forked(_samewater, ["samewater", *arguments], folder, environment, timeout, flink)
+    return _forked(partial(_samewater, flink), ["samewater", *arguments], folder, environment)
 
 
-def module(
-    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], timeout: float
-) -> CompletedProcess[str]:
+def module(arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:
     """`python -u -m` with these arguments (from `-u` on), as `flink run` calls it. Raises `TimeoutExpired` too."""
-    return _forked(_module, list(arguments), folder, environment, timeout)
+    return _forked(_module, list(arguments), folder, environment)
 
 
 def _forked(
-    program: Callable[..., None],
+    program: Callable[[], None],
     arguments: list[str],
     folder: Path,
     environment: Mapping[str, str],
-    timeout: float,
-    *more: Path,
 ) -> CompletedProcess[str]:
     with TemporaryDirectory(prefix="forked-") as place:
         said = [Path(place) / name for name in ("stdout", "stderr")]
-        process = _CONTEXT.Process(target=_begin, args=(program, arguments, folder, dict(environment), said, *more))
+        process = _CONTEXT.Process(target=_begin, args=(program, arguments, folder, dict(environment), said))
         process.start()
-        process.join(timeout)
+        process.join(TIMEOUT_S)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutExpired(arguments, timeout)
+            raise TimeoutExpired(arguments, TIMEOUT_S)
         # A process that died before it could open its output said nothing.
         texts = [file.read_text(encoding="utf-8") if file.exists() else "" for file in said]
         return CompletedProcess(arguments, process.exitcode, *texts)
 
 
 def _begin(
-    program: Callable[..., None],
+    program: Callable[[], None],
     arguments: list[str],
     folder: Path,
     environment: dict[str, str],
     said: Sequence[Path],
-    *more: Path,
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
@@ -83,7 +81,7 @@ def _begin(
         for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
             del sys.modules[name]
     sys.argv = arguments
-    program(*more)
+    program()
 
 
 def _samewater(flink: Path) -> None:
