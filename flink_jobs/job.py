@@ -163,6 +163,17 @@ def prepare(
     found = find_range(settings, request)
     if request.mode == "streaming":
         refuse_idle_subtasks(request, settings.flink.subtasks(request.mode, request.parallelism), len(found.spans))
+    return prepare_over(settings, request, found, config, provisional)
+
+
+def prepare_over(
+    settings: Settings,
+    request: Request,
+    found: Found,
+    config: Mapping[str, str],
+    provisional: bool = False,
+) -> Prepared:
+    """Say how a run over this range is to be made; asks no server."""
     starts = {partition: span.start for partition, span in found.spans.items()}
     ends = {partition: span.end for partition, span in found.spans.items()}
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)

@@ -1,9 +1,9 @@
 """What do the functions of functions.py do, once a worker calls them?
 
 One class a function: `open` reads the job's parameters (where the stores are, what the rules are), `eval` turns SQL's
-values into those of the pure functions, and back. Reads and writes what these do. A module apart, for it imports pandas,
-Arrow and the stores' clients (0.7 s), and whoever only declares the functions does without them: `flink run`, and the
-SQL client, which starts a Python process for each statement that names one.
+values into those of the pure functions, and back. Reads and writes what these do. A module apart, for it imports
+pandas, Arrow and the stores' clients (0.7 s), and whoever only declares the functions does without them: `flink run`,
+and the SQL client, which starts a Python process for each statement that names one.
 """
 
 from __future__ import annotations

@@ -108,10 +108,14 @@ DIRECT_MB = 384
 """Beside that: direct memory of the JVM, for what goes to Python workers; about 100 MB for each slot that settles."""
 
 
+def hadoop_client() -> list[Path]:
+    """The jars by which Flink speaks to HDFS."""
+    parts = ("hadoop-client-api", "hadoop-client-runtime", "commons-logging")
+    return [jar for part in parts for jar in sorted(jars("hadoop").glob(f"{part}-[0-9]*.jar"))]
+
+
 def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
     """The variables that point Flink's scripts at one cluster of an instance, and at nothing else."""
-    hadoop = jars("hadoop")
-    parts = ("hadoop-client-api", "hadoop-client-runtime", "commons-logging")
     folder = instance.folder / f"flink-{cluster}"
     return {
         "FLINK_HOME": str(flink_home()),
@@ -121,7 +125,7 @@ def flink_variables(instance: Instance, cluster: str) -> dict[str, str]:
         "FLINK_LOG_DIR": str(instance.logs),
         "FLINK_PID_DIR": str(folder / "pid"),
         # Flink finds HDFS only here: neither pipeline.jars nor its own classes will do.
-        "HADOOP_CLASSPATH": ":".join(str(jar) for part in parts for jar in sorted(hadoop.glob(f"{part}-[0-9]*.jar"))),
+        "HADOOP_CLASSPATH": ":".join(map(str, hadoop_client())),
         "HADOOP_USER_NAME": instance.settings.hdfs.user,
     }
 
@@ -133,7 +137,28 @@ def flink_env(settings: Settings, cluster: str) -> dict[str, str]:
     """
     if not getattr(settings.flink, cluster).conf_dir:
         return dict(os.environ)
-    return dict(os.environ) | flink_variables(open_instance(settings), cluster)
+    return dict(os.environ) | flink_variables(open_instance(settings), cluster) | client_variables()
+
+
+def client_folder() -> Path:
+    """What `make install` made for the client's JVM: `lib`, its jars, and CLASSES (flink_jobs/class_archive.py)."""
+    return home() / "client"
+
+
+CLASSES = "classes.jsa"
+
+
+def client_variables() -> dict[str, str]:
+    """The variables that have the client's JVM take its classes from the archive; none if there is no archive.
+
+    It holds for one class path, whose order Flink's scripts take from the locale. Where it does not hold, the JVM goes
+    on without, and would say so between what the client prints.
+    """
+    folder = client_folder()
+    if not (folder / CLASSES).exists():
+        return {}
+    options = ("-Xlog:disable", f"-XX:SharedArchiveFile={folder / CLASSES}", os.environ.get("JVM_ARGS", ""))
+    return {"FLINK_LIB_DIR": str(folder / "lib"), "LC_ALL": "C.UTF-8", "JVM_ARGS": " ".join(options).strip()}
 
 
 def behind_live_work(settings: Settings, cluster: str) -> tuple[str, ...]:
@@ -390,7 +415,7 @@ def fill_templates(instance: Instance) -> None:
     for cluster in CLUSTERS:
         _fill_folder(CONF / "stack" / "flink", folder / f"flink-{cluster}" / "conf", values)
         _fill_folder(CONF / cluster, folder / f"flink-{cluster}" / "conf", values)
-    _link_flink_jars(folder / "flink")
+    link_flink_jars(folder / "flink")
 
 
 def _fill_folder(source: Path, target: Path, values: Mapping[str, object]) -> None:
@@ -399,7 +424,8 @@ def _fill_folder(source: Path, target: Path, values: Mapping[str, object]) -> No
         (target / file.name).write_text(fill(file.read_text(), values))
 
 
-def _link_flink_jars(target: Path) -> None:
+def link_flink_jars(target: Path) -> None:
+    """Fill the folders `lib` and `opt` of `target` with links to the jars of the installed distribution and ours."""
     wheel, ours = flink_home(), jars("flink")
     gateway = list(ours.glob("flink-sql-gateway-*.jar"))
     python = list((wheel / "opt").glob("flink-python-*.jar"))
