@@ -35,7 +35,6 @@ from flink_jobs.stack.servers import (
 )
 
 _MODULE = "flink_jobs.class_archive"
-_REHEARSAL = "rehearse"
 _DAY = dt.date(2000, 1, 1)
 
 
@@ -49,7 +48,7 @@ def make() -> None:
         deaf.bind(("127.0.0.1", 0))  # taken and never listened on
         where = ("-t", "remote", "-Drest.address=127.0.0.1", f"-Drest.port={deaf.getsockname()[1]}")
         patience = ("-Drest.retry.max-attempts=0",)
-        program = ("-pyclientexec", sys.executable, "-pym", _MODULE, "--", _REHEARSAL)
+        program = ("-pyclientexec", sys.executable, "-pym", _MODULE, "--", scratch)
         done = subprocess.run(
             [str(flink_bin()), "run", *where, *patience, *program],
             env=_environment(folder, Path(scratch), archive),
@@ -58,7 +57,8 @@ def make() -> None:
             text=True,
         )
     if done.returncode != 0 or not archive.exists():
-        sys.exit(f"no archive of Flink's classes: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        said = (done.stdout + done.stderr).splitlines()
+        sys.exit("Flink's classes could not be archived:\n" + "\n".join(said[:30]))
     archive.rename(folder / CLASSES)
 
 
@@ -93,8 +93,11 @@ def _environment(folder: Path, scratch: Path, archive: Path) -> Mapping[str, str
     }
 
 
-def rehearse() -> None:
-    """Plan both jobs, in streaming and in batch, as their submission does; what is submitted reaches nobody."""
+def rehearse(scratch: str) -> None:
+    """Plan both jobs, in streaming and in batch, as their submission does; what is submitted reaches nobody.
+
+    `scratch`: a folder in the place of HDFS, where to plan a batch job makes folders.
+    """
     from pyflink.table import ExplainDetail
     from pyflink.util.exceptions import JavaException
 
@@ -104,6 +107,8 @@ def rehearse() -> None:
     from flink_jobs.session import start
 
     settings = Settings.load()
+    here = settings.hdfs.model_copy(update={"uri": "file://", "root": scratch})
+    settings = settings.model_copy(update={"hdfs": here})
     for module, mode in ((realtime_dashboard, "streaming"), (daily_report, "streaming"), (daily_report, "batch")):
         name = module.__name__.rpartition(".")[2]
         request = job.Request(name, mode, settings.kafka.topic, _DAY, _DAY, parallelism=1)
@@ -123,4 +128,4 @@ def rehearse() -> None:
 
 
 if __name__ == "__main__":
-    rehearse() if sys.argv[1:] == [_REHEARSAL] else make()
+    rehearse(*sys.argv[1:]) if sys.argv[1:] else make()
