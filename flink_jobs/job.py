@@ -162,7 +162,8 @@ def prepare(
     """
     found = find_range(settings, request)
     if request.mode == "streaming":
-        refuse_idle_subtasks(request, settings.flink.subtasks(request.mode, request.parallelism), len(found.spans))
+        subtasks = settings.flink.subtasks(request.mode, request.parallelism)
+        refuse_idle_subtasks(request.topic, subtasks, len(found.spans))
     return prepare_over(settings, request, found, config, provisional)
 
 
@@ -213,13 +214,13 @@ def prepare_over(
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)
 
 
-def refuse_idle_subtasks(request: Request, subtasks: int, partitions: int) -> None:
+def refuse_idle_subtasks(topic: str, subtasks: int, partitions: int) -> None:
     """Raise `UserError` if a subtask of the source would read no partition: without a watermark of its own it would
     hold every window open for ever. (An idle timeout, Flink's remedy, loses the records of whoever was only late.)
     """
     if subtasks > partitions:
         raise UserError(
-            f"topic {request.topic} has {partitions} partitions for {subtasks} subtasks: one that reads none would "
+            f"topic {topic} has {partitions} partitions for {subtasks} subtasks: one that reads none would "
             f"keep the watermark from ever moving; give --parallelism {partitions} or less, or add partitions"
         )
 
@@ -300,10 +301,14 @@ def shares_of_a_minute(subtasks: int) -> int:
 
 
 def kept_options(options: Mapping[str, str], run: runs.Run) -> dict[str, str]:
-    """The options that a run was submitted with, for its functions as it publishes by itself now, or does not."""
+    """The options that a run was submitted with, as it publishes by itself now or does not, and is divided now.
+
+    The shares of a minute (`shares_of_a_minute`) stay: packs in its state are divided by them.
+    """
     told = re.compile(rf"{re.escape(PREFIX)}provisional:(?:yes|no)")
     now = f"{PREFIX}provisional:{'yes' if run.provisional else 'no'}"
-    return {name: told.sub(now, value) for name, value in options.items()}
+    subtasks = {"parallelism.default": str(run.parallelism)} if run.parallelism else {}
+    return {name: told.sub(now, value) for name, value in options.items()} | subtasks
 
 
 def register(settings: Settings, prepared: Prepared) -> runs.Run:

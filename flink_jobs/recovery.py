@@ -22,6 +22,7 @@ import fsspec
 
 from flink_jobs import flink_rest, runs, stores
 from flink_jobs.errors import UserError
+from flink_jobs.job import refuse_idle_subtasks
 from flink_jobs.progress import working
 from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
@@ -72,16 +73,21 @@ def stop_run(settings: Settings, run_id: str) -> Stopped:
     return Stopped(savepoint, len(left))
 
 
-def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str | None = None) -> State | None:
+def resume_run(
+    settings: Settings, conf: str | None, run_id: str, savepoint: str | None = None, parallelism: int | None = None
+) -> State | None:
     """Go on with a run that is not at work; returns the state it went on from, None if it had none and began again.
 
     From `savepoint` (a path of HDFS), else from where it was stopped, else (it failed, was cancelled, or who stopped it
-    died before that was noted) from its newest checkpoint or savepoint.
+    died before that was noted) from its newest checkpoint or savepoint. `parallelism`: its subtasks from now on, None
+    as many as before; no figure depends on it.
     """
     run = _streaming_run(settings, run_id)
     living = flink_rest.living_job(settings, run.cluster, run_id)
     if living is not None:
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
+    if parallelism is not None:
+        refuse_idle_subtasks(run.topic, parallelism, len(run.start_offsets))
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
     with stores.hdfs(settings) as files:
         state = _state(files, named) if named else newest_state(files, settings, run)
@@ -94,7 +100,8 @@ def resume_run(settings: Settings, conf: str | None, run_id: str, savepoint: str
                 files.rm(name)
     # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
     own = state is not None and urlsplit(state.path).path.startswith(stores.checkpoints_folder(settings, run_id))
-    resubmit(settings, conf, run, None if state is None else state.path, claim=own and named is None)
+    path = None if state is None else state.path
+    resubmit(settings, conf, run, path, claim=own and named is None, parallelism=parallelism)
     return state
 
 
@@ -189,8 +196,9 @@ def stop(settings: Settings, run_id: str) -> None:
 @click.command()
 @click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.option("--savepoint", metavar="PATH", help="Go back to this one. [default: the last, else the last checkpoint]")
+@click.option("--parallelism", type=click.IntRange(min=1), help="Subtasks from now on. [default: as before]")
 @click.pass_context
-def resume(context: click.Context, run_id: str, savepoint: str | None) -> None:
+def resume(context: click.Context, run_id: str, savepoint: str | None, parallelism: int | None) -> None:
     """Go on with a streaming run.
 
     One that was stopped, has failed, or was cancelled by hand. It goes on as it was submitted, with the SQL and the
@@ -199,7 +207,7 @@ def resume(context: click.Context, run_id: str, savepoint: str | None) -> None:
     Example: samewater resume daily_report-streaming-20261111T080000-1a2b3c
     """
     with working(f"resuming {run_id}"):
-        state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint)
+        state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint, parallelism)
     if state is None:
         click.echo(f"run {run_id} had no complete checkpoint and begins again, at the offsets it was given")
     else:

@@ -70,8 +70,9 @@ class Run(_Row):
     `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `start_offsets`, `end_offsets`
     (exclusive, batch only): partition -> offset. `source`: `log`, or `archive` if it read that below `edge_offsets`
     (partition -> offset) and the log from there on. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
-    (of a batch run): ISO-8601 with zone. `savepoint`: where its state lies when it is stopped. `cluster`: where its
-    Flink job lives or lived last, by default that of its mode. Of a backfill: `supply_topic` and `supply_offsets`,
+    (of a batch run): ISO-8601 with zone. `savepoint`: where its state lies when it is stopped. `parallelism`: its
+    subtasks since it was resumed with as many; 0, as it was submitted. `cluster`: where its Flink job lives or lived
+    last, by default that of its mode. Of a backfill: `supply_topic` and `supply_offsets`,
     partition of it -> start and end; `taken`; `base`, day -> run that was published when it began, or empty;
     `provisional`, whether its last day was open then. Of a replay: `replays`, the run that it is to take the place
     of; `base`, day -> run that was shown before it, or empty; `provisional`, whether it publishes nothing by
@@ -102,6 +103,7 @@ class Run(_Row):
     ended_at: str = ""
     flink_job_id: str = ""
     savepoint: str = ""
+    parallelism: int = 0
     cluster: str = ""
     replays: str = ""
 

@@ -41,14 +41,20 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
     return _flink_run(settings, cluster, mode, conf, f"flink_jobs.{job}", package(), (), arguments)
 
 
-def resubmit(settings: Settings, conf: str | None, run: runs.Run, state: str | None, claim: bool) -> None:
+def resubmit(
+    settings: Settings, conf: str | None, run: runs.Run, state: str | None, claim: bool, parallelism: int | None = None
+) -> None:
     """Go on with a streaming run by what was kept of it, from a savepoint or checkpoint (None: from its beginning).
 
-    `claim`: Flink removes that state once it needs it no more.
+    `claim`: Flink removes that state once it needs it no more. `parallelism`: from now on, None as before.
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
     kept = compiled.read(settings, run.run_id)
-    refuse_without_slots(settings, run.mode, int(kept.options["parallelism.default"]), run.cluster)
+    before = run.parallelism or int(kept.options["parallelism.default"])
+    refuse_without_slots(settings, run.mode, parallelism or before, run.cluster)
+    if parallelism is not None:
+        with stores.hbase(settings) as connection:
+            runs.amend(connection, run.run_id, parallelism=parallelism)
     options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
         functions = compiled.fetch_functions(settings, run.run_id, Path(folder))

@@ -93,6 +93,11 @@ class Story:
         with stores.hbase(self.local.settings) as connection:
             return runs.get(connection, run).flink_job_id
 
+    def subtasks(self, run: str) -> int:
+        """Into how many the widest task of the run's job is divided."""
+        found = flink_rest.ask(self.local.settings, "realtime", f"jobs/{self.flink_job(run)}")
+        return max(int(task["parallelism"]) for task in found["vertices"])
+
     def works_since(self, run: str, instant: float) -> bool:
         """Whether all tasks of the run's job run, and a checkpoint that began after this instant is complete."""
         try:
@@ -274,7 +279,9 @@ def test_an_older_savepoint_takes_nothing_back(story: Story):
     assert "no savepoint" in local.samewater("stop", story.report) + local.samewater(
         "resume", story.report, "--savepoint", story.savepoints[story.report] + "x", code=2
     )
-    local.samewater("resume", story.report)
+    assert "3 partitions for 4 subtasks" in local.samewater("resume", story.report, "--parallelism", "4", code=2)
+    local.samewater("resume", story.report, "--parallelism", "2")
+    assert story.subtasks(story.report) == 2
 
 
 def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import runs, stores
+from flink_jobs import job, runs, stores
 from flink_jobs.recovery import newest_state
 from flink_jobs.settings import DEFAULT_FILE, Settings
 
@@ -58,3 +58,12 @@ def test_it_is_the_newest_checkpoint_or_savepoint_whichever_is_newer(savepoint: 
 
 def test_a_run_that_has_neither_begins_again() -> None:
     assert newest_state(Files(), Settings.load(DEFAULT_FILE), a_run()) is None  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_resumed_in_more_subtasks_keeps_the_shares_of_its_state() -> None:
+    settings = Settings.load(DEFAULT_FILE)
+    submitted = job.flink_options(settings, a_run(), parallelism=1)
+    assert job.kept_options(submitted, a_run()) == submitted
+    resumed = job.kept_options(submitted, a_run(parallelism="8"))
+    assert resumed == {**submitted, "parallelism.default": "8"}
+    assert "samewater.shares:1" in resumed["pipeline.global-job-parameters"].split(",")
