@@ -1,6 +1,6 @@
 """What does HBase hold of one version of a run's day, bucket by bucket?
 
-Called by SQL through udfs/functions.py: buckets are scanned side by side, each by one worker. Reads the table
+Called by SQL through udfs/bodies.py: buckets are scanned side by side, each by one worker. Reads the table
 `daily_sales` (keys and cells: flink_jobs/stores.py, which a unit test holds against this file); writes nothing.
 """
 

@@ -1,6 +1,6 @@
 """How do report rows, verdict counts and markers get into HBase?
 
-Called by SQL through udfs/functions.py, a batch of rows a call; returns only when HBase has taken them, so that a
+Called by SQL through udfs/bodies.py, a batch of rows a call; returns only when HBase has taken them, so that a
 checkpoint completes after the rows before it are written. Writes the tables `daily_sales`, `verdicts`, `versions` and
 `published` (keys and cells: flink_jobs/stores.py, which a unit test holds against this file); reads `versions`,
 `daily_sales` and the run's row of `runs` for marker and publication. Every put is idempotent: same key, same timestamp,

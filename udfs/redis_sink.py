@@ -1,6 +1,6 @@
 """How do minutes get into Redis?
 
-Called by SQL through udfs/functions.py, a batch of rows a call; returns only when Redis has taken them. Writes the keys
+Called by SQL through udfs/bodies.py, a batch of rows a call; returns only when Redis has taken them. Writes the keys
 `{prefix}:{run}:minutes:{day}`, `…:days`, `…:changes` and `…:progress` (formats: README.md, "What stands where").
 Money is integer cents. Every write is idempotent and guarded by minutes.lua. Imports nothing of ours.
 """

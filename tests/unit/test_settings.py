@@ -23,7 +23,8 @@ from flink_jobs.settings import DEFAULT_FILE, FIXED, ROOT, Settings, read_settin
 from flink_jobs.sql_files import interval
 from flink_jobs.stack import to_toml
 from flink_jobs.toml_lines import key_lines, repeated_key
-from udfs.functions import PREFIX, PutMinute
+from udfs import PREFIX
+from udfs.bodies import PutMinute
 
 LEAST = """\
 [time]
