@@ -138,7 +138,7 @@ def main(
         supply_topic = known.supply_topic if known else settings.kafka.supply_topic
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
         # Never published by the sink: a person looks at the difference first.
-        prepared = job.prepare(settings, request, job.BATCH, provisional=True)
+        prepared = job.prepare(settings, request, job.JUDGED_IN_BATCH, provisional=True)
         prepared.files.also(**values(settings, request, supply_topic, supply, taken))
         session = start(prepared, (*FUNCTIONS, *SINKS))
         session.run("bind/supply_kafka")

@@ -33,7 +33,7 @@ SINKS = ("put_daily_sales", "put_verdict_counts", "put_conflicting", "put_marker
 def options(mode: str, settings: Settings) -> dict[str, str]:
     """Flink's options of a run; no setting changes them."""
     if mode == "batch":
-        return job.BATCH
+        return job.JUDGED_IN_BATCH
     return {
         **job.JUDGED,
         "state.backend.type": "rocksdb",

@@ -34,7 +34,7 @@ SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
 def options(mode: str, settings: Settings) -> dict[str, str]:
     """Flink's options of a run."""
     if mode == "batch":
-        return job.BATCH
+        return job.JUDGED_IN_BATCH
     return {
         # No state backend: the cluster's, hashmap.
         **job.JUDGED,

@@ -27,7 +27,7 @@ PACED = {"streaming": "", "batch": " CROSS JOIN (VALUES (0)) AS single (zero)"}
 
 At the end of its input a batch sort gives all its rows in one go, and a Python function in the same task could not end
 a bundle meanwhile: input and results of a whole day would stand on the heap. A join begins a task of its own, which
-takes row by row and ends bundles by time (`job.BATCH`). A join with one row changes nothing else.
+takes row by row and ends bundles by time (`job.JUDGED_IN_BATCH`). A join with one row changes nothing else.
 """
 ORDER_VIEWS = ("packs", "complete_minutes")
 """What every job stands on, in the order in which they are made."""

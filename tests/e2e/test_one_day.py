@@ -264,13 +264,36 @@ def test_each_function_of_a_plan_is_called_once_for_a_row(story: Story):
         assert calls["judge"] == 1 and calls["settle"] == (run == story.streaming), calls
 
 
+def tasks_of(story: Story, run: str) -> list[str]:
+    """The tasks of a run's Flink job: each the names of its operators, `Sort[1] -> SortAggregate[2] -> …`."""
+    with stores.hbase(story.local.settings) as connection:
+        found = runs.get(connection, run)
+    job = flink_rest.ask(story.local.settings, found.cluster, f"jobs/{found.flink_job_id}")
+    return [task["name"] for task in job["vertices"]]
+
+
 def test_no_function_that_takes_packs_shares_a_task_with_the_sort_before_it(story: Story):
     """It could not end a bundle while the sort gives its rows, and would hold a whole day (sql_files.PACED)."""
-    with stores.hbase(story.local.settings) as connection:
-        job = f"jobs/{runs.get(connection, story.batch_2).flink_job_id}"
-    tasks = [task["name"] for task in flink_rest.ask(story.local.settings, "batch", job)["vertices"]]
+    tasks = tasks_of(story, story.batch_2)
     assert sum("PythonCorrelate" in task for task in tasks) == 4, tasks
     assert not [task for task in tasks if "PythonCorrelate" in task and ("Sort" in task or "MultipleInput" in task)]
+
+
+def test_what_keeps_rows_takes_them_from_another_task(story: Story):
+    """Within a task rows are handed on without a copy (job.JUDGED), and whoever made one may fill it anew.
+
+    A sort gives rows of its own, and what aggregates sorted rows copies what it keeps of them.
+    """
+    found = 0
+    for run in (story.dashboard, story.streaming, story.batch_1, story.batch_2):
+        for task in tasks_of(story, run):
+            operators = re.findall(r"(\w+)\[\d+\]", task)
+            if operators[:1] == ["Sort"]:
+                operators = operators[1:]
+            keep = [at for at, name in enumerate(operators) if re.search("Aggregate|Join|Sort|Rank|Deduplicate", name)]
+            assert keep in ([], [0]), task
+            found += len(keep)
+    assert found > 20
 
 
 def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable):

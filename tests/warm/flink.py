@@ -23,13 +23,21 @@ from typing import Any
 
 import py4j.java_gateway
 import py4j.protocol
-from pyflink.pyflink_gateway_server import launch_gateway_server_process, read_from_config
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.stack.instance import is_free
 from tests.warm import command, forks
 
 START_S = 120.0
+_GATEWAY = "org.apache.flink.api.python.shaded.py4j.GatewayServer"
+# As the script `flink` does, but for the class that is run: so the archive of classes holds for it too.
+_START = """
+bin="$FLINK_HOME/bin"
+. "$bin/config.sh"
+logging="-Dlog.file=$FLINK_LOG_DIR/client.log -Dlog4j.configurationFile=file:$FLINK_CONF_DIR/log4j-cli.properties"
+exec "$JAVA_RUN" $JVM_ARGS $FLINK_ENV_JAVA_OPTS $FLINK_ENV_JAVA_OPTS_CLI -Xmx1g $logging \\
+  -classpath "$(constructFlinkClassPath):$HADOOP_CLASSPATH" "$@"
+"""
 
 
 class _Jvm:
@@ -40,14 +48,14 @@ class _Jvm:
         self._call = call
         self.environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
         self._folder = folder
-        options = read_from_config("env.java.opts.client", "", environment["FLINK_CONF_DIR"])
-        starting = self.environment | {"JVM_ARGS": f"{options} -Xmx1g", "FLINK_LOG_DIR": str(folder)}
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         # Ends with this process: it reads from a pipe of ours.
-        self._process: subprocess.Popen[bytes] = launch_gateway_server_process(
-            starting,
-            ["-c", "org.apache.flink.api.python.shaded.py4j.GatewayServer", "local", "--die-on-broken-pipe", str(port)],
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            ["bash", "-c", _START, "bash", _GATEWAY, "--die-on-broken-pipe", str(port)],
+            env={**self.environment, "FLINK_LOG_DIR": str(folder)},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         waiting = Retrying(
             retry=retry_if_result(lambda there: not there), stop=stop_after_delay(START_S), wait=wait_fixed(0.1)
