@@ -32,8 +32,7 @@ START_S = 120.0
 _GATEWAY = "org.apache.flink.api.python.shaded.py4j.GatewayServer"
 # As the script `flink` does, but for the class that is run: so the archive of classes holds for it too.
 _START = """
-bin="$FLINK_HOME/bin"
-. "$bin/config.sh"
+. "$FLINK_HOME/bin/config.sh"
 logging="-Dlog.file=$FLINK_LOG_DIR/client.log -Dlog4j.configurationFile=file:$FLINK_CONF_DIR/log4j-cli.properties"
 exec "$JAVA_RUN" $JVM_ARGS $FLINK_ENV_JAVA_OPTS $FLINK_ENV_JAVA_OPTS_CLI -Xmx1g $logging \\
   -classpath "$(constructFlinkClassPath):$HADOOP_CLASSPATH" "$@"
@@ -52,7 +51,15 @@ class _Jvm:
             port = free.getsockname()[1]
         # Ends with this process: it reads from a pipe of ours.
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            ["bash", "-c", _START, "bash", _GATEWAY, "--die-on-broken-pipe", str(port)],
+            [
+                "bash",
+                "-c",
+                _START,
+                f"{environment['FLINK_HOME']}/bin/flink",
+                _GATEWAY,
+                "--die-on-broken-pipe",
+                str(port),
+            ],
             env={**self.environment, "FLINK_LOG_DIR": str(folder)},
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
