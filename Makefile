@@ -10,7 +10,7 @@ pytest := .venv/bin/python -m pytest --durations=10
 # 3.11.2's "AST constructor recursion depth mismatch" instead of the summary.
 pytest-servers := $(pytest) -p no:hypothesispytest
 rivals := $(SAMEWATER_HOME)/rivals/done.stamp
-client := $(SAMEWATER_HOME)/client/classes.jsa
+client := $(SAMEWATER_HOME)/client/done.stamp
 ready := $(SAMEWATER_HOME)/system.stamp .venv/project.stamp $(jars)/done.stamp $(client)
 
 # Two tiers at once would share two cores.
@@ -135,3 +135,4 @@ $(jars)/done.stamp: $(poms) | $(SAMEWATER_HOME)/system.stamp
 $(client): .venv/packages.stamp $(jars)/done.stamp | .venv/project.stamp
 	@echo "Archiving the classes of Flink's client, so that a submission starts faster (110 MB)."
 	@.venv/bin/python -m flink_jobs.class_archive
+	@touch $@

@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import click
+
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack.servers import (
     CLASSES,
@@ -56,10 +58,13 @@ def make() -> None:
             capture_output=True,
             text=True,
         )
-    if done.returncode != 0 or not archive.exists():
+    if done.returncode != 0:
         said = (done.stdout + done.stderr).splitlines()
         sys.exit("Flink's classes could not be archived:\n" + "\n".join(said[:30]))
-    archive.rename(folder / CLASSES)
+    if archive.exists():
+        archive.rename(folder / CLASSES)
+    else:  # a Java that was installed without the archive of its own classes, on which this one stands
+        click.echo("note: this Java can write no archive of classes; jobs are submitted as before", err=True)
 
 
 def _collect_jars(folder: Path) -> None:
