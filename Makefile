@@ -47,8 +47,8 @@ restart: $(ready) ## restart one server: NAME=kafka
 stop: $(ready) ## stop a streaming run with a savepoint: RUN=...
 	@$(samewater) stop $(or $(RUN),$(error say which one: make stop RUN=...; see samewater runs))
 
-resume: $(ready) ## go on with a streaming run: RUN=...
-	@$(samewater) resume $(or $(RUN),$(error say which one: make resume RUN=...; see samewater runs))
+resume: $(ready) ## go on with a streaming run: RUN=... [ARGS="--parallelism 2"]
+	@$(samewater) resume $(or $(RUN),$(error say which one: make resume RUN=...; see samewater runs)) $(ARGS)
 
 rebuild: $(ready) ## bring the live minutes back into Redis from the log [ARGS="--from 2026-11-11"]
 	@$(samewater) rebuild $(ARGS)
@@ -76,7 +76,7 @@ soak: $(ready) ## hold random rounds of all jobs against the oracle, on servers 
 
 test: lint test-unit test-sql test-e2e ## ruff, mypy, and every test but the long stories of faults
 
-test-unit: $(ready) ## tests without a JVM, in a minute
+test-unit: $(ready) ## tests without servers, in a minute
 	$(pytest) -n auto tests/unit
 
 test-sql: $(ready) ## the queries, over a Kafka of their own, in a Flink inside the test's process

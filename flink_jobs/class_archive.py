@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from flink_jobs.settings import ROOT, Settings
+from flink_jobs.settings import DEFAULT_FILE, ROOT, Settings
 from flink_jobs.stack.servers import (
     CLASSES,
     CONF,
@@ -58,13 +58,13 @@ def make() -> None:
             capture_output=True,
             text=True,
         )
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).splitlines()
-        sys.exit("Flink's classes could not be archived:\n" + "\n".join(said[:30]))
-    if archive.exists():
+    if done.returncode == 0 and archive.exists():
         archive.rename(folder / CLASSES)
-    else:  # a Java that was installed without the archive of its own classes, on which this one stands
-        click.echo("note: this Java can write no archive of classes; jobs are submitted as before", err=True)
+        return
+    # Nothing depends on it but the time that a submission takes. A Java that was installed without the archive of its
+    # own classes, on which this one stands, writes none.
+    said = "\n".join((done.stdout + done.stderr).splitlines()[:30])
+    click.echo(f"note: Flink's classes could not be archived, so jobs are submitted more slowly. {said}", err=True)
 
 
 def _collect_jars(folder: Path) -> None:
@@ -111,7 +111,7 @@ def rehearse(scratch: str) -> None:
     from flink_jobs.log_reader import Span
     from flink_jobs.session import start
 
-    settings = Settings.load()
+    settings = Settings.load(DEFAULT_FILE)
     here = settings.hdfs.model_copy(update={"uri": "file://", "root": scratch})
     settings = settings.model_copy(update={"hdfs": here})
     for module, mode in ((realtime_dashboard, "streaming"), (daily_report, "streaming"), (daily_report, "batch")):

@@ -22,7 +22,6 @@ import fsspec
 
 from flink_jobs import flink_rest, runs, stores
 from flink_jobs.errors import UserError
-from flink_jobs.job import refuse_idle_subtasks
 from flink_jobs.progress import working
 from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
@@ -87,7 +86,7 @@ def resume_run(
     if living is not None:
         raise UserError(f"run {run_id} is at work as Flink job {living}; stop it first: samewater stop {run_id}")
     if parallelism is not None:
-        refuse_idle_subtasks(run.topic, parallelism, len(run.start_offsets))
+        _refuse_more_than_partitions(run, parallelism)
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
     with stores.hdfs(settings) as files:
         state = _state(files, named) if named else newest_state(files, settings, run)
@@ -103,6 +102,18 @@ def resume_run(
     path = None if state is None else state.path
     resubmit(settings, conf, run, path, claim=own and named is None, parallelism=parallelism)
     return state
+
+
+def _refuse_more_than_partitions(run: runs.Run, parallelism: int) -> None:
+    """As `job.refuse_idle_subtasks`, by the partitions that the run began with: which subtask reads those that were
+    added since, its state says, and one might read none.
+    """
+    partitions = len(run.start_offsets)
+    if parallelism > partitions:
+        raise UserError(
+            f"run {run.run_id} began with {partitions} partitions of {run.topic}, and each subtask must read one; "
+            f"give --parallelism {partitions} or less, or begin a new run or a replay"
+        )
 
 
 def forget_checkpoints(settings: Settings, run_id: str) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import happybase
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs import compiled, flink_rest, lease, runs, stores
+from flink_jobs import flink_rest, lease, runs, stores
 from flink_jobs.console import readable
 from flink_jobs.difference import between
 from flink_jobs.errors import UserError
@@ -31,7 +31,7 @@ from flink_jobs.readers import read_report
 from flink_jobs.recovery import files_due_s, newest_state, resume_run, stop_run
 from flink_jobs.runs import Run
 from flink_jobs.settings import Settings, Time
-from flink_jobs.submit import submit
+from flink_jobs.submit import submit, subtasks_of
 
 ASIDE, LIVE_CLUSTER = flink_rest.CLUSTERS["batch"], flink_rest.CLUSTERS["streaming"]
 STEP_MS = {runs.REPORT: 3_600_000, runs.DASHBOARD: 60_000}
@@ -349,18 +349,14 @@ def _refuse_without_place(settings: Settings, run: Run) -> None:
         return
     with stores.hbase(settings) as connection:
         old = runs.get(connection, run.replays)
-    left = _slots(settings, old) if old.cluster == LIVE_CLUSTER and is_living(settings, old) else 0
-    needed = _slots(settings, run)
+    left = subtasks_of(settings, old) if old.cluster == LIVE_CLUSTER and is_living(settings, old) else 0
+    needed = subtasks_of(settings, run)
     free = flink_rest.free_slots(settings, LIVE_CLUSTER, needed - left) + left
     if free < needed:
         raise UserError(
             f"run {run.run_id} needs {needed} slots of the Flink cluster `{LIVE_CLUSTER}`, which will have {free} when "
             f"run {old.run_id} is stopped; stop another job there, or replay with --parallelism {max(1, free)}"
         )
-
-
-def _slots(settings: Settings, run: Run) -> int:
-    return int(compiled.read(settings, run.run_id).options["parallelism.default"])
 
 
 def _flip(settings: Settings, run_id: str, say: Say, again: bool = False) -> None:

@@ -173,7 +173,9 @@ def sql(
             run = submit_script(settings, name, request)
         click.echo(f"run {run}")
         return
-    prepared = job.prepare(settings, request, job.JUDGED if mode == "streaming" else job.JUDGED_IN_BATCH)
+    options = job.JUDGED if mode == "streaming" else job.JUDGED_IN_BATCH
+    # Which operators share a task in what a person asks, nobody has looked at (job.JUDGED).
+    prepared = job.prepare(settings, request, {**options, "pipeline.object-reuse": "false"})
     with stores.hdfs(settings) as files:  # before the first report there are none, which is no error
         for dataset in stores.DATASETS:
             files.makedirs(f"{settings.hdfs.root}/{dataset}", exist_ok=True)

@@ -49,17 +49,17 @@ def resubmit(
     `claim`: Flink removes that state once it needs it no more. `parallelism`: from now on, None as before.
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
-    kept = compiled.read(settings, run.run_id)
-    before = run.parallelism or int(kept.options["parallelism.default"])
-    refuse_without_slots(settings, run.mode, parallelism or before, run.cluster)
-    if parallelism is not None:
-        with stores.hbase(settings) as connection:
-            runs.amend(connection, run.run_id, parallelism=parallelism)
+    refuse_without_slots(settings, run.mode, parallelism or subtasks_of(settings, run), run.cluster)
     options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
         functions = compiled.fetch_functions(settings, run.run_id, Path(folder))
-        which = ("--run-id", run.run_id)
+        which = ("--run-id", run.run_id, *(() if parallelism is None else ("--parallelism", str(parallelism))))
         _flink_run(settings, run.cluster, run.mode, conf, "flink_jobs.resumed", functions, options, which)
+
+
+def subtasks_of(settings: Settings, run: runs.Run) -> int:
+    """Into how many subtasks a streaming run is divided, at work or when it goes on. `UserError` if nothing is kept."""
+    return run.parallelism or int(compiled.read(settings, run.run_id).options["parallelism.default"])
 
 
 def _flink_run(

@@ -1,4 +1,4 @@
-"""The functions by the names that SQL calls them: thin wrappers.
+"""Which functions can SQL call, by which names, and of what types? What they do is in bodies.py.
 
 Job parameters (`pipeline.global-job-parameters`) say where the stores are and what the rules are (udfs/rules.py);
 `samewater.` before each name.

@@ -46,6 +46,8 @@ OFFSETS: Mapping[str, int] = {
 BLOCKS = range(20_000, 32_000, 100)
 # Linux allows 107 bytes for a Unix socket; supervisord first binds a name with its process id behind it.
 LONGEST_SOCKET = 95
+TAKEN = ("client", "jars", "rivals")
+"""Folders beside those of the instances, which `make` fills and empties."""
 
 
 def home() -> Path:
@@ -186,8 +188,11 @@ def create_instance(
 
     `taskmanager_mb`, `checkpoint_interval_ms`: of a new one's live cluster, if not those of the demo's settings."""
     if not settings_file(name).exists():
-        if not re.fullmatch(r"[a-z0-9-]{1,32}", name):
-            raise UserError(f"{name!r} is no instance name; use up to 32 lower-case letters, digits and hyphens")
+        if not re.fullmatch(r"[a-z0-9-]{1,32}", name) or name in TAKEN:
+            raise UserError(
+                f"{name!r} is no instance name; use up to 32 lower-case letters, digits and hyphens, "
+                f"and none of {', '.join(TAKEN)}"
+            )
         home().mkdir(parents=True, exist_ok=True)
         with open(home() / "ports.lock", "w") as lock:  # two new instances at once must not choose the same block
             fcntl.flock(lock, fcntl.LOCK_EX)

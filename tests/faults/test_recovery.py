@@ -279,7 +279,7 @@ def test_an_older_savepoint_takes_nothing_back(story: Story):
     assert "no savepoint" in local.samewater("stop", story.report) + local.samewater(
         "resume", story.report, "--savepoint", story.savepoints[story.report] + "x", code=2
     )
-    assert "3 partitions for 4 subtasks" in local.samewater("resume", story.report, "--parallelism", "4", code=2)
+    assert "began with 3 partitions" in local.samewater("resume", story.report, "--parallelism", "4", code=2)
     local.samewater("resume", story.report, "--parallelism", "2")
     assert story.subtasks(story.report) == 2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import job, runs, stores
+from flink_jobs import compiled, job, runs, stores, submit
 from flink_jobs.recovery import newest_state
 from flink_jobs.settings import DEFAULT_FILE, Settings
 
@@ -67,3 +67,12 @@ def test_a_run_that_is_resumed_in_more_subtasks_keeps_the_shares_of_its_state() 
     resumed = job.kept_options(submitted, a_run(parallelism="8"))
     assert resumed == {**submitted, "parallelism.default": "8"}
     assert "samewater.shares:1" in resumed["pipeline.global-job-parameters"].split(",")
+
+
+def test_a_run_is_divided_as_it_was_resumed_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a replay leaves room for, before it takes the place of the run, and what a resume needs."""
+    settings = Settings.load(DEFAULT_FILE)
+    kept = compiled.CompiledJob(run_id=RUN, options={"parallelism.default": "2"}, tables=[], sinks=[], plan="")
+    monkeypatch.setattr(compiled, "read", lambda *_: kept)
+    assert submit.subtasks_of(settings, a_run()) == 2
+    assert submit.subtasks_of(settings, a_run(parallelism="1")) == 1

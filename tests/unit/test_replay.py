@@ -233,7 +233,7 @@ class World:
         monkeypatch.setattr(replay, "stop_run", self.mortal(self.stop))
         monkeypatch.setattr(replay, "resume_run", self.mortal(self.resume))
         monkeypatch.setattr(replay, "_can_move", lambda *_: True)
-        monkeypatch.setattr(replay, "_slots", lambda *_: 2)
+        monkeypatch.setattr(replay, "subtasks_of", lambda *_: 2)
         monkeypatch.setattr(replay, "await_caught_up", self.catch_up)
         monkeypatch.setattr(replay, "refuse_unless_whole", lambda *_: None)
         monkeypatch.setattr(replay.lease, "held", lambda *_: nullcontext())
@@ -414,7 +414,7 @@ def test_nothing_is_flipped_for_which_the_live_cluster_would_have_no_place(
     now = world()
     before = now.end()
     monkeypatch.setattr(flink_rest, "free_slots", lambda *_: 0)
-    monkeypatch.setattr(replay, "_slots", lambda _, run: 2 if run.run_id == REPLAY else 1)
+    monkeypatch.setattr(replay, "subtasks_of", lambda _, run: 2 if run.run_id == REPLAY else 1)
     with pytest.raises(UserError, match="--parallelism 1"):
         replay.publish(settings, None, REPLAY, lambda _: None)
     assert now.end() == before

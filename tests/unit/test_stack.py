@@ -63,7 +63,7 @@ def test_written_settings_read_back_as_they_were():
     assert Settings.model_validate(tomllib.loads(instance.to_toml(DEMO.model_dump()))) == DEMO
 
 
-@pytest.mark.parametrize("name", ["A", "a b", "../x", "", "x" * 33])
+@pytest.mark.parametrize("name", ["A", "a b", "../x", "", "x" * 33, "client"])
 def test_an_instance_name_that_cannot_be_a_folder_is_refused(name, monkeypatch, tmp_path):
     monkeypatch.setenv("SAMEWATER_HOME", str(tmp_path))
     with pytest.raises(UserError, match="no instance name"):

@@ -63,6 +63,7 @@ class _Jvm:
             env={**self.environment, "FLINK_LOG_DIR": str(folder)},
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # who interrupts the tests does not end it before they have cleaned up
         )
         waiting = Retrying(
             retry=retry_if_result(lambda there: not there), stop=stop_after_delay(START_S), wait=wait_fixed(0.1)
