@@ -4,10 +4,14 @@ Takes packs as they arrive (udfs/judge.py), of one share of the orders each; of 
 counts. Keys are remembered by a 64-bit hash, in the worker's memory, each with the place in the log of the record that
 counted: a record that is read again after a restart counts again, for what SQL sums up goes back to the checkpoint with
 it, and a copy of it does not. What came before the checkpoint is not read again, so a new worker is first shown the end
-of the log (`remember`). Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
+of the log (`remember`). Of copies found there, nobody knows which had counted nor which will be read again: the one
+counts that arrives when all the others have. If one never does, it lies before the checkpoint, and so does what had
+counted. Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +24,10 @@ KEYS_KEPT = 1_000_000
 """So many keys are kept whatever their minute: partitions that are read out of step bring old minutes for a while."""
 
 
+_Place = tuple[int, int]
+"""Partition and offset."""
+
+
 class Arrivals:
     """Remembers the keys of all minutes that a timely record can still come for, by the newest ingest time seen."""
 
@@ -27,7 +35,9 @@ class Arrivals:
         self._rules = rules
         # The minute itself, one for a clock ahead, and one for partitions whose newest records are not yet here.
         self._minutes = (rules.lateness_ms + rules.future_ms) // MINUTE_MS + 3
-        self._seen: dict[int, dict[int, tuple[int, int]]] = {}
+        self._seen: dict[int, dict[int, _Place]] = {}
+        self._awaited: dict[int, dict[int, set[_Place]]] = {}
+        """Copies that were in the log before this worker began, and have not arrived."""
         self._newest = 0
 
     def __call__(self, pack: bytes) -> list[tuple[str | None, int, int]]:
@@ -45,17 +55,30 @@ class Arrivals:
     def remember(self, pack: bytes) -> None:
         """Take note of records that were counted before, by a worker that has ended, or that will be read again."""
         (orders,) = read(RECORDS, [pack], parts=1)
-        if len(orders):
-            self._new(orders)
+        if not len(orders):
+            return
+        minute, copies = _copies(orders)
+        seen, awaited = self._seen.setdefault(minute, {}), self._awaited.setdefault(minute, {})
+        for key, place in copies:
+            first = seen.setdefault(key, place)
+            if first != place:
+                awaited.setdefault(key, {first}).add(place)
 
     def _new(self, orders: pa.RecordBatch) -> Array:
-        """Which records are the first of their key (bool each), or the one that was told so before."""
-        times = orders.column("order_time").to_numpy()
-        keys = hashes(orders.column("order_id")) + times.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        seen = self._seen.setdefault(int(times[0]) // MINUTE_MS, {})
-        columns = (orders.column(name).to_pylist() for name in ("kafka_partition", "kafka_offset"))
-        pairs = zip(keys.tolist(), zip(*columns, strict=True), strict=True)
-        return np.fromiter((seen.setdefault(key, place) == place for key, place in pairs), bool, len(orders))
+        """Which records count (bool each): the first of their key, or the one that was told so before."""
+        minute, copies = _copies(orders)
+        seen, awaited = self._seen.setdefault(minute, {}), self._awaited.get(minute, {})
+
+        def counts(key: int, place: _Place) -> bool:
+            if key in awaited:
+                awaited[key].discard(place)
+                if awaited[key]:
+                    return False
+                del awaited[key]
+                seen[key] = place
+            return seen.setdefault(key, place) == place
+
+        return np.fromiter((counts(key, place) for key, place in copies), bool, len(orders))
 
     def _forget(self, newest: int) -> None:
         if newest <= self._newest:
@@ -66,3 +89,12 @@ class Arrivals:
             if kept <= KEYS_KEPT or minute >= newest - self._minutes:
                 return
             kept -= len(self._seen.pop(minute))
+            self._awaited.pop(minute, None)
+
+
+def _copies(orders: pa.RecordBatch) -> tuple[int, Iterator[tuple[int, _Place]]]:
+    """The minute that the records of a pack stand in, and the hashed key and place of each."""
+    times = orders.column("order_time").to_numpy()
+    keys = hashes(orders.column("order_id")) + times.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    places = (orders.column(name).to_pylist() for name in ("kafka_partition", "kafka_offset"))
+    return int(times[0]) // MINUTE_MS, zip(keys.tolist(), zip(*places, strict=True), strict=True)
