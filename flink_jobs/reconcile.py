@@ -67,6 +67,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
 from flink_jobs.progress import progress_bar
 from flink_jobs.recovery import files_due_s
+from flink_jobs.run_id import RUN_ID
 from flink_jobs.settings import Settings
 from flink_jobs.stores import ALL, Table, digest, yuan
 from flink_jobs.truth import Backfilled, read_backfilled, read_truth, rules_of
@@ -602,10 +603,12 @@ def _refuse_other_than_backfill(settings: Settings, topic: str, run_id: str, day
 @click.option("--from", "first", required=True, help="First business day, YYYY-MM-DD.")
 @click.option("--to", "last", help="Last business day, included.  [default: the first]")
 @click.option("--topic", help="Order log.  [default: that of the settings]")
-@click.option("--stream", "streaming", metavar="RUN", help="Streaming run.  [default: the newest that has the day]")
-@click.option("--batch", metavar="RUN", help="Batch run.  [default: the newest that has the day]")
-@click.option("--dashboard", metavar="RUN", help="Dashboard run.  [default: the current one]")
-@click.option("--backfill", metavar="RUN", help="This backfill too, published or not.")
+@click.option(
+    "--stream", "streaming", metavar="RUN", type=RUN_ID, help="Streaming run.  [default: the newest that has the day]"
+)
+@click.option("--batch", metavar="RUN", type=RUN_ID, help="Batch run.  [default: the newest that has the day]")
+@click.option("--dashboard", metavar="RUN", type=RUN_ID, help="Dashboard run.  [default: the current one]")
+@click.option("--backfill", metavar="RUN", type=RUN_ID, help="This backfill too, published or not.")
 @click.option(
     "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="The generator's ledger, one witness more."
 )

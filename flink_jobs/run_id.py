@@ -1,11 +1,12 @@
 """Which runs could be meant, when somebody presses Tab?
 
-Reads `runs` (HBase) for the shell's completion only; a run id on the command line is any text.
+Reads `runs` (HBase) for the shell's completion only; a run id on the command line is any text but none.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,6 +20,12 @@ SHOWN = 50
 
 class _RunId(click.types.StringParamType):
     name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text as it is; a mistake of usage if it is empty (an unset variable of a script)."""
+        if value == "":
+            self.fail("a run id is not empty", param, ctx)
+        return super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The newest runs that begin so, with job and state; none if HBase does not answer at once."""

@@ -29,6 +29,13 @@ def help_of(*arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.parametrize("arguments", [("resume",), ("publish",), ("reconcile", "--from", "2025-11-11", "--batch")])
+def test_an_empty_run_id_is_a_mistake_of_usage(arguments: tuple[str, ...]):
+    """HBase refuses an empty row key in words that sound like a server that is down."""
+    result = CliRunner().invoke(cli.samewater, [*arguments, ""])
+    assert result.exit_code == 2 and "a run id is not empty" in result.output
+
+
 def test_the_help_lists_every_command_once_and_cuts_no_sentence():
     lines = help_of().splitlines()
     for name in cli.samewater.commands:
