@@ -112,7 +112,8 @@ $(SAMEWATER_HOME)/tests.stamp: tools/system-packages.sh
 	@awk '/^[^ #]/ { uv = /^uv==/ } uv' requirements.lock > .venv/uv.txt
 	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	@# uv takes a fifth of the time; pip knows the mirror or proxy that was set up for it.
-	@.venv/bin/uv pip install -q --python .venv/bin/python --build-constraints requirements.lock --require-hashes -r requirements.lock \
+	@.venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --build-constraints requirements.lock \
+			--require-hashes -r requirements.lock \
 		|| .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 

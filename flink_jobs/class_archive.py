@@ -85,7 +85,9 @@ def _environment(folder: Path, scratch: Path, archive: Path) -> Mapping[str, str
     conf = scratch / "conf"
     shutil.copytree(flink_home() / "conf", conf)
     lines = (CONF / "realtime" / "config.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
-    (conf / "config.yaml").write_text("".join(line for line in lines if line.startswith("env.java.opts.")))
+    (conf / "config.yaml").write_text(
+        "".join(line for line in lines if line.startswith(("env.java.opts.all", "env.java.opts.client")))
+    )
     return dict(os.environ) | {
         "FLINK_HOME": str(flink_home()),
         "FLINK_CONF_DIR": str(conf),

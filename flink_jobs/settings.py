@@ -367,6 +367,11 @@ class Cluster(_Section):
         le=1_000_000,
         description="Memory of the local TaskManager: more for a larger backlog or more slots (heap).",
     )
+    second_compiler: bool = Field(
+        True,
+        description="Whether Java compiles what the local TaskManager often does a second time: faster after the first "
+        "minutes of load, and all the slower until then.",
+    )
 
 
 class Flink(_Section):

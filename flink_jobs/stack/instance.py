@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import DEFAULT_FILE, ROOT, Settings
@@ -181,12 +182,10 @@ def find_instance(name: str) -> Instance:
     return open_instance(Settings.load(file))
 
 
-def create_instance(
-    name: str, taskmanager_mb: int | None = None, checkpoint_interval_ms: int | None = None
-) -> Instance:
+def create_instance(name: str, flink: Mapping[str, Any] | None = None) -> Instance:
     """The instance of this name; a new one gets free ports and a settings file that remembers them.
 
-    `taskmanager_mb`, `checkpoint_interval_ms`: of a new one's live cluster, if not those of the demo's settings."""
+    `flink`: what that file says otherwise than the demo's in its part `flink`; `realtime` and `batch` are tables."""
     if not settings_file(name).exists():
         if not re.fullmatch(r"[a-z0-9-]{1,32}", name) or name in TAKEN:
             raise UserError(
@@ -197,7 +196,7 @@ def create_instance(
         with open(home() / "ports.lock", "w") as lock:  # two new instances at once must not choose the same block
             fcntl.flock(lock, fcntl.LOCK_EX)
             base = free_block(remembered_ports())
-            _write_settings(name, base, taskmanager_mb, checkpoint_interval_ms)
+            _write_settings(name, base, flink or {})
     return find_instance(name)
 
 
@@ -217,7 +216,7 @@ def free_block(taken: Iterable[int]) -> int:
     raise UserError(f"no free block of ports between {BLOCKS.start} and {BLOCKS.stop}; stop other instances")
 
 
-def _write_settings(name: str, base: int, taskmanager_mb: int | None, checkpoint_interval_ms: int | None) -> None:
+def _write_settings(name: str, base: int, flink: Mapping[str, Any]) -> None:
     ports = block(base)
     values = Settings.load(DEFAULT_FILE).model_dump()
     values["instance"] = name
@@ -230,10 +229,8 @@ def _write_settings(name: str, base: int, taskmanager_mb: int | None, checkpoint
             rest=f"127.0.0.1:{ports[f'{cluster}-rest']}", conf_dir=f".samewater/{name}/flink-{cluster}/conf"
         )
     values["serving"].update(port=ports["screen"])
-    if taskmanager_mb is not None:
-        values["flink"]["realtime"]["taskmanager_mb"] = taskmanager_mb
-    if checkpoint_interval_ms is not None:
-        values["flink"]["checkpoint_interval_ms"] = checkpoint_interval_ms
+    for key, value in flink.items():
+        values["flink"][key] = values["flink"][key] | value if isinstance(value, Mapping) else value
     file = settings_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import ROOT, Settings
+from flink_jobs.settings import ROOT, Cluster, Settings
 from flink_jobs.stack import cgroup, processes, ready
 from flink_jobs.stack.instance import Instance, home, open_instance, to_toml
 
@@ -361,12 +361,16 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 
 def template_values(instance: Instance) -> dict[str, object]:
-    """What the templates in `conf` may name: `port.NAME`, `host.SERVER`, `memory.CLUSTER` (MiB) and the keys below."""
+    """What the templates in `conf` may name: `port.NAME`, `host.SERVER` and the keys below; memory in MiB."""
     values: dict[str, object] = {f"port.{name}": port for name, port in instance.ports.items()}
     values |= {f"host.{name}": instance.host(name) for name in NAMES}
     for cluster in ("realtime", "batch"):
-        memory = getattr(instance.settings.flink, cluster).taskmanager_mb
-        values |= {f"memory.{cluster}": memory, f"managed.{cluster}": (memory - DIRECT_MB) * MANAGED_PERCENT // 100}
+        told: Cluster = getattr(instance.settings.flink, cluster)
+        values |= {
+            f"memory.{cluster}": told.taskmanager_mb,
+            f"managed.{cluster}": (told.taskmanager_mb - DIRECT_MB) * MANAGED_PERCENT // 100,
+            f"compilers.{cluster}": 4 if told.second_compiler else 1,
+        }
     return values | {
         "direct": DIRECT_MB,
         # What HBase's servers call each other; "localhost" needs no DNS.

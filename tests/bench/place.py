@@ -160,7 +160,7 @@ class Pauses:
 def servers(say: Say, what: str = "bench") -> Iterator[Place]:
     """Servers of the benchmark's own (or of `what` else), removed with their data in the end."""
     name = f"{what}-{os.getpid()}"
-    instance = create_instance(name, TASKMANAGER_MB)
+    instance = create_instance(name, {"realtime": {"taskmanager_mb": TASKMANAGER_MB}})
     try:
         up(instance, say)
         file = Path(settings_file(name)).resolve()
