@@ -12,7 +12,7 @@ import pytest
 
 from flink_jobs.flink_rest import CLUSTERS, cancel, living_jobs
 from flink_jobs.settings import Settings
-from flink_jobs.stack import create_instance, settings_file
+from flink_jobs.stack import create_instance, settings_file, to_toml
 from flink_jobs.stack.control import down, up
 from tests.local import MEASURED, Local, changed_code
 
@@ -26,20 +26,31 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Local]:
+def parallelism() -> int:
+    """Of a job, unless a test says another."""
+    return 2
+
+
+@pytest.fixture(scope="session")
+def servers(parallelism: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """All servers, up for the session; nothing of them is left afterwards."""
     from tests.warm.flink import WarmFlink  # brings PyFlink, for which tests without servers need not wait
 
     name = f"test-{os.getpid()}"
     # Often, for tests wait for what a checkpoint completes: files in HDFS, a place to go back to.
-    often = {"checkpoint_interval_ms": 10_000}
+    often = {"checkpoint_interval_ms": 5_000}
     # No job has load for minutes. To compile for it took a sixth of the tests' processor time.
-    little = {cluster: {"second_compiler": False} for cluster in CLUSTERS.values()}
-    instance = create_instance(name, often | little)
+    little = {"second_compiler": False, "parallelism": parallelism}
+    instance = create_instance(name, often | dict.fromkeys(CLUSTERS.values(), little))
     try:
         up(instance, print)
+        settings = Settings.load(settings_file(name))
+        wide = tmp_path_factory.mktemp("settings") / "wide.toml"
+        values = settings.model_dump(mode="json")
+        values["flink"]["batch"]["parallelism"] = 2
+        wide.write_text(to_toml(values), encoding="utf-8")
         with WarmFlink() as warm:
-            yield Local(Settings.load(settings_file(name)), settings_file(name).resolve(), warm.command)
+            yield Local(settings, settings_file(name).resolve(), wide, warm.command)
     finally:
         keep = os.environ.get("SAMEWATER_KEEP_LOGS")
         if keep:

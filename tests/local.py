@@ -45,11 +45,13 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -
 class Local:
     """The test instance: its settings, and `samewater` as a user calls it.
 
-    `flink`: the command that stands for `flink`, answered by a JVM that stays (tests/warm).
+    `wide`: the same settings, but that a batch job has two subtasks. `flink`: the command that stands for `flink`,
+    answered by a JVM that stays (tests/warm).
     """
 
     settings: Settings
     conf: Path
+    wide: Path
     flink: Path
 
     def samewater(

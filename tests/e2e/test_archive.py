@@ -112,7 +112,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     until_noon = sum(record.ingest_time < noon for record in records)
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
     order_log.produce(settings, TOPIC, records[: until_noon // 2])
-    local.samewater("archive", "--topic", TOPIC)
+    local.samewater("archive", "--topic", TOPIC, conf=local.wide)
     edges = [archive_of(local, TOPIC).edge]
     order_log.produce(settings, TOPIC, records[until_noon // 2 : until_noon])
     for death in (AT_WORK, COUNTED):

@@ -32,7 +32,15 @@ class Story:
     def full_report(self, *arguments: str, code: int = 0, root: Path | None = None) -> str:
         more = {} if root is None else {"root": root}
         return self.local.samewater(
-            "full-report", "--day", str(DAY), "--out", str(self.out), *arguments, code=code, **more
+            "full-report",
+            "--day",
+            str(DAY),
+            "--out",
+            str(self.out),
+            *arguments,
+            code=code,
+            conf=self.local.wide,
+            **more,
         )
 
     def published(self, day: dt.date = DAY) -> runs.Publication | None:

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -19,7 +20,6 @@ import pytest
 import requests
 
 from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
-from flink_jobs.settings import Settings
 from flink_jobs.stack.instance import port_of
 from tests.local import Local, is_filed, is_marked, wait_until
 
@@ -83,8 +83,8 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     datagen.write_ledger(plan, ledger)
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
     # By the real `flink run`, as a user does; all others go through tests/warm.
-    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC, flink_run=True)
-    streaming = local.submit("daily_report", "--topic", TOPIC, flink_run=True)
+    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC, "--parallelism", "2", flink_run=True)
+    streaming = local.submit("daily_report", "--topic", TOPIC, "--parallelism", "2", flink_run=True)
     records = plan.records()
     # The log stops in mid-day and goes on once the jobs have shown what they made of its first half.
     order_log.produce(settings, TOPIC, islice(records, len(plan) // 3))
@@ -92,13 +92,13 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     wait_until(lambda: stores.read_final_until(client, settings, dashboard) is not None, "a final minute in Redis")
     assert not is_marked(local, streaming, FIRST), "the day was closed before its orders had come"
     order_log.produce(settings, TOPIC, records)
-    end = settings.time.day_end(EMPTY)
-    wait_until(lambda: is_marked(local, streaming, EMPTY), "the marker of the empty day")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
     batch_1 = local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "1", flink_run=True
     )
     batch_2 = local.submit("daily_report", "--mode", "batch", "--topic", TOPIC, *DAYS, "--parallelism", "2")
+    end = settings.time.day_end(EMPTY)
+    wait_until(lambda: is_marked(local, streaming, EMPTY), "the marker of the empty day")
+    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
     return Story(local, dashboard, streaming, batch_1, batch_2, ledger)
 
 
@@ -332,27 +332,32 @@ def test_a_mistake_is_told_in_one_sentence(story: Story, arguments: tuple[str, .
     assert says in output and len(output.strip().splitlines()) <= 3, output
 
 
-@pytest.mark.parametrize(
-    ("server", "port", "command"),
-    [
-        ("Redis", lambda s: s.redis.port, ("minutes", "--day", str(FIRST))),
-        ("HBase", lambda s: s.hbase.port, ("runs",)),
-        ("HDFS", lambda s: port_of(s.hdfs.webhdfs), ("reconcile", "--from", str(FIRST), "--topic", TOPIC)),
-        ("Kafka", lambda s: port_of(s.kafka.bootstrap), ("reconcile", "--from", str(FIRST), "--topic", TOPIC)),
-        ("Kafka", lambda s: port_of(s.kafka.bootstrap), (*BATCH, *DAYS)),
-        ("HBase", lambda s: s.hbase.port, (*BATCH, *DAYS)),
-        ("Flink cluster `batch`", lambda s: port_of(s.flink.batch.rest), (*BATCH, *DAYS)),
-        ("Flink cluster `realtime`", lambda s: port_of(s.flink.realtime.rest), ("submit", "realtime_dashboard")),
-    ],
-)
-def test_a_server_that_is_down_is_named(
-    story: Story, tmp_path: Path, server: str, port: Callable[[Settings], int], command: tuple[str, ...]
-):
-    conf = tmp_path / "down.toml"
+def test_a_server_that_is_down_is_named(story: Story, tmp_path: Path):
+    settings = story.local.settings
+    kafka, hbase = port_of(settings.kafka.bootstrap), settings.hbase.port
+    reconcile = ("reconcile", "--from", str(FIRST), "--topic", TOPIC)
+    cases: list[tuple[str, int, tuple[str, ...]]] = [
+        ("Redis", settings.redis.port, ("minutes", "--day", str(FIRST))),
+        ("HBase", hbase, ("runs",)),
+        ("HDFS", port_of(settings.hdfs.webhdfs), reconcile),
+        ("Kafka", kafka, reconcile),
+        ("Kafka", kafka, (*BATCH, *DAYS)),
+        ("HBase", hbase, (*BATCH, *DAYS)),
+        ("Flink cluster `batch`", port_of(settings.flink.batch.rest), (*BATCH, *DAYS)),
+        ("Flink cluster `realtime`", port_of(settings.flink.realtime.rest), ("submit", "realtime_dashboard")),
+    ]
+
     text = story.local.conf.read_text(encoding="utf-8")
-    conf.write_text(text.replace(str(port(story.local.settings)), "1"), encoding="utf-8")
-    output = story.local.samewater(*command, code=2, conf=conf)
-    assert server in output and len(output.strip().splitlines()) == 1, output
+    for _, port, _ in cases:
+        (tmp_path / f"{port}.toml").write_text(text.replace(str(port), "1"), encoding="utf-8")
+
+    def told(port: int, command: tuple[str, ...]) -> str:
+        return story.local.samewater(*command, code=2, conf=tmp_path / f"{port}.toml")
+
+    with ThreadPoolExecutor() as users:  # at once: what asks Kafka waits for 10 s
+        said = list(users.map(lambda case: told(*case[1:]), cases))
+    for (server, _, command), output in zip(cases, said, strict=True):
+        assert server in output and len(output.strip().splitlines()) == 1, (command, output)
 
 
 # From here on the live jobs are stopped: the cluster has places for two jobs.
