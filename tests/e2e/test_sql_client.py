@@ -90,7 +90,7 @@ def test_a_statement_that_fails_is_told_and_the_exit_code_says_so(story: Story, 
 
     before = at_work()
     said = story.local.samewater("sql", "dashboard", "--topic", TOPIC, code=2, root=root)
-    assert "could not run" in said and "write" in said
+    assert "could not run" in said and "'written' not found" in said
     assert at_work() == before and before
 
 
