@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs import datagen, order_log, runs, stores
 from flink_jobs.order_log import Record
-from tests.local import Local, is_filed, is_marked, wait_until
+from tests.local import Local, run_all
 
 FIRST = dt.date(2025, 10, 6)
 SECOND, THIRD, OPEN = (FIRST + dt.timedelta(n) for n in (1, 2, 3))
@@ -100,13 +100,7 @@ def past(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
     # By ingest time: no partition is stalled in this story.
     order_log.produce(settings, TOPIC, sorted([*plan.records(), *extra], key=lambda record: record.ingest_time))
-    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
-    streaming = local.submit("daily_report", "--topic", TOPIC)
-    local.submit("daily_report", "--mode", "batch", "--from", str(FIRST), "--to", str(THIRD), "--topic", TOPIC)
-    client, end = stores.redis(settings), settings.time.day_end(THIRD)
-    wait_until(lambda: is_marked(local, streaming, THIRD) and is_filed(local, streaming, THIRD), "the streaming report")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
-    local.samewater("publish", dashboard)
+    dashboard, streaming, _ = run_all(local, TOPIC, FIRST, THIRD)
     with stores.hbase(settings) as connection:  # whichever mode was first
         run = runs.get(connection, streaming)
         for day in (FIRST, SECOND, THIRD):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,24 @@ def is_filed(local: Local, run: str, day: dt.date) -> bool:
     with stores.hdfs(local.settings) as files:
         versions, _ = stores.read_sales_files(files, local.settings, str(day), run)
     return local.settings.time.day_end(day) in versions
+
+
+def run_all(local: Local, topic: str, first: dt.date, last: dt.date) -> tuple[str, str, str]:
+    """Count days that a log holds to their end; ids of the dashboard, which is published, and both daily reports.
+
+    Streaming is done with the last day. Which mode published a day first, is open.
+    """
+    settings = local.settings
+    days = ("--from", str(first), "--to", str(last), "--topic", topic)
+    with ThreadPoolExecutor() as beside:
+        batch = beside.submit(local.submit, "daily_report", "--mode", "batch", *days)
+        dashboard = local.submit("realtime_dashboard", "--topic", topic)
+        streaming = local.submit("daily_report", "--topic", topic)
+    client, end = stores.redis(settings), settings.time.day_end(last)
+    wait_until(lambda: is_marked(local, streaming, last) and is_filed(local, streaming, last), "the streaming report")
+    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
+    local.samewater("publish", dashboard)
+    return dashboard, streaming, batch.result()
 
 
 def changed_code(folder: Path, changes: Changes) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,8 @@ from flink_jobs.archive_reader import read_archived
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import LogRecord, Span, open_log, read_supply
 from flink_jobs.order_log import HEARTBEAT, Record
-from tests.local import Local, changed_code, is_filed, is_marked, wait_until
+from flink_jobs.settings import ROOT
+from tests.local import Local, changed_code, run_all
 
 FIRST = dt.date(2025, 9, 15)
 SECOND = FIRST + dt.timedelta(days=1)
@@ -123,14 +124,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     local.samewater("archive", "--topic", TOPIC)
     edges.append(archive_of(local, TOPIC).edge)
     order_log.produce(settings, TOPIC, records[until_noon:])
-    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
-    streaming = local.submit("daily_report", "--topic", TOPIC)
-    batch = local.submit("daily_report", "--mode", "batch", *DAYS)
-    client, end = stores.redis(settings), settings.time.day_end(SECOND)
-    wait_until(lambda: is_marked(local, streaming, SECOND) and is_filed(local, streaming, SECOND), "the report")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
-    local.samewater("publish", dashboard)
-    return Story(local, records, edges, left, dashboard, streaming, batch)
+    return Story(local, records, edges, left, *run_all(local, TOPIC, FIRST, SECOND))
 
 
 def test_archivers_that_die_leave_the_edge_and_the_next_one_removes_what_they_left(story: Story):
@@ -222,8 +216,12 @@ def test_minutes_of_a_lost_day_are_rebuilt_from_the_archive(story: Story):
 
 
 @pytest.mark.usefixtures("whole")
-def test_the_sql_client_is_answered_from_the_archive(story: Story):
-    said = story.local.samewater("sql", "questions", *DAYS)
+def test_the_sql_client_is_answered_from_the_archive(story: Story, changed: Callable):
+    """The first of its questions: the others read the same views, or files."""
+    text = (ROOT / "sql/client/questions.sql").read_text(encoding="utf-8")
+    others = text[text.index("\n-- Who ordered") :]
+    root = changed({"sql/client/questions.sql": [(others, "")]})
+    said = story.local.samewater("sql", "questions", *DAYS, root=root)
     for day in (FIRST, SECOND):
         _, verdicts = story.figures(story.batch, day)
         accepted = sum(int(row["records"]) for name, row in verdicts.items() if name.endswith("|accepted"))

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from flink_jobs import datagen, full_store, order_log, runs, stores
-from tests.local import Local, is_filed, is_marked, wait_until
+from tests.local import Local, run_all
 
 FIRST, DAY = dt.date(2025, 12, 27), dt.date(2026, 1, 4)
 EMPTY, BEFORE = dt.date(2025, 12, 30), DAY - dt.timedelta(1)
@@ -57,14 +57,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     datagen.write_ledger(plan, ledger)
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
     order_log.produce(settings, TOPIC, plan.records())
-    dashboard = local.submit("realtime_dashboard", "--topic", TOPIC)
-    streaming = local.submit("daily_report", "--topic", TOPIC)
-    days = ("--from", str(FIRST), "--to", str(DAY), "--topic", TOPIC)
-    batch = local.submit("daily_report", "--mode", "batch", *days)
-    client, end = stores.redis(settings), settings.time.day_end(DAY)
-    wait_until(lambda: is_marked(local, streaming, DAY) and is_filed(local, streaming, DAY), "the streaming report")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
-    local.samewater("publish", dashboard)
+    _, streaming, batch = run_all(local, TOPIC, FIRST, DAY)
     with stores.hbase(settings) as connection:  # whichever run was first: history of both modes
         for n in range((DAY - FIRST).days + 1):
             run, day = runs.get(connection, streaming if n % 2 else batch), str(FIRST + dt.timedelta(n))
