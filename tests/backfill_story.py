@@ -100,7 +100,7 @@ def past(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
     # By ingest time: no partition is stalled in this story.
     order_log.produce(settings, TOPIC, sorted([*plan.records(), *extra], key=lambda record: record.ingest_time))
-    dashboard, streaming, _ = run_all(local, TOPIC, FIRST, THIRD)
+    dashboard, streaming, _ = run_all(local, TOPIC, FIRST, THIRD, live=True)
     with stores.hbase(settings) as connection:  # whichever mode was first
         run = runs.get(connection, streaming)
         for day in (FIRST, SECOND, THIRD):

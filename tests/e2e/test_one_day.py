@@ -21,7 +21,7 @@ import requests
 
 from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
 from flink_jobs.stack.instance import port_of
-from tests.local import Local, is_filed, is_marked, wait_until
+from tests.local import Local, cancel, is_filed, is_marked, wait_until
 
 FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
@@ -60,11 +60,6 @@ class Story:
 
 def differing(result: dict) -> set[str]:
     return {check["name"] for check in result["all"]["checks"] if check["verdict"] in ("DIFFERENT", "MISSING", "OPEN")}
-
-
-def stop(local: Local, run: str) -> None:
-    with stores.hbase(local.settings) as connection:
-        flink_rest.cancel(local.settings, "realtime", runs.get(connection, run).flink_job_id)
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +360,7 @@ def test_a_server_that_is_down_is_named(story: Story, tmp_path: Path):
 @pytest.fixture(scope="module")
 def places(story: Story) -> Story:
     for run in (story.dashboard, story.streaming):
-        stop(story.local, run)
+        cancel(story.local, run)
     return story
 
 
@@ -377,7 +372,7 @@ def test_a_replay_of_one_day_at_parallelism_1_equals_the_log_too(places: Story):
     wait_until(lambda: is_filed(places.local, run, FIRST), "the files of the day")
     places.reconcile(code=0, streaming=run, days=DAYS[:2])
     assert not is_marked(places.local, run, EMPTY)
-    stop(places.local, run)
+    cancel(places.local, run)
 
 
 def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
@@ -430,4 +425,4 @@ def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
         code=1,
     )
     assert "streaming: report" in differing(result) and "batch: report" not in differing(result)
-    stop(local, run)
+    cancel(local, run)
