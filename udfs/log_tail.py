@@ -1,7 +1,7 @@
 """What did the end of the order log bring, so that a new worker knows the keys of minutes that are not complete yet?
 
-Reads Kafka, each partition from the given span before its newest ingest time up to its present end; writes nothing,
-joins no group. Imports nothing of ours.
+Reads Kafka, every partition from the given span before the newest ingest time of the one that is furthest behind, for
+that one holds the minutes open, up to its present end; writes nothing, joins no group. Imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, i
         | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
     )
     try:
+        newest: dict[int, int] = {}
+        reach: dict[int, tuple[int, int]] = {}
         for partition in sorted(consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
-            newest = _newest(consumer, topic, partition, low, high)
-            if newest is None:
-                continue
-            since = TopicPartition(topic, partition, newest - span_ms)
+            ingest = _newest(consumer, topic, partition, low, high)
+            if ingest is not None:
+                newest[partition], reach[partition] = ingest, (low, high)
+        for partition, (low, high) in reach.items():
+            since = TopicPartition(topic, partition, min(newest.values()) - span_ms)
             (begin,) = consumer.offsets_for_times([since], timeout=SECONDS)
             yield from _records(consumer, topic, partition, max(begin.offset, low, high - MOST), high)
     finally:

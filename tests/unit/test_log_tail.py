@@ -31,11 +31,13 @@ def places(monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int) -> lis
     return found
 
 
-def test_the_span_before_the_newest_record_of_each_partition_is_read_without_a_wait(
+def test_every_partition_is_read_from_the_span_before_the_end_of_the_one_furthest_behind_without_a_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = Client({0: {offset: NOON + offset for offset in range(9)}, 1: {}, 2: {4: NOON - 99, 5: NOON - 90}})
-    assert places(monkeypatch, client, 5) == [(0, 3), (0, 4), (0, 5), (0, 6), (0, 7), (0, 8), (2, 5)]
+    """A partition that is stalled holds minutes open of which the others have long brought all orders."""
+    behind = {4: NOON - 9, 5: NOON + 4}
+    client = Client({0: {offset: NOON + offset for offset in range(9)}, 1: {}, 2: behind})
+    assert places(monkeypatch, client, 1) == [*((0, offset) for offset in range(3, 9)), (2, 5)]
     assert client.waits == 0
 
 
