@@ -4,14 +4,15 @@ Takes packs as they arrive (udfs/judge.py), of one share of the orders each; of 
 counts. Keys are remembered by a 64-bit hash, in the worker's memory, each with the place in the log of the record that
 counted: a record that is read again after a restart counts again, for what SQL sums up goes back to the checkpoint with
 it, and a copy of it does not. What came before the checkpoint is not read again, so a new worker is first shown the end
-of the log (`remember`). Of copies found there, nobody knows which had counted nor which will be read again: the one
-counts that arrives when all the others have. If one never does, it lies before the checkpoint, and so does what had
-counted. Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
+of the log (`remember`). Of copies found there, nobody knows which had counted nor which will be read again: the first
+by ingest time counts, when all of them have arrived. If one never does, it lies before the checkpoint, and so does what
+had counted. Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +25,16 @@ KEYS_KEPT = 1_000_000
 """So many keys are kept whatever their minute: partitions that are read out of step bring old minutes for a while."""
 
 
-_Place = tuple[int, int]
-"""Partition and offset."""
+_Place = tuple[int, int, int]
+"""Ingest time, partition and offset: of two copies the less one is the first."""
+
+
+@dataclass
+class _Awaited:
+    """A key of several copies: the places that have not arrived; place and cents of the first, once that one has."""
+
+    places: set[_Place]
+    first: tuple[int, int] | None = None
 
 
 class Arrivals:
@@ -36,7 +45,7 @@ class Arrivals:
         # The minute itself, one for a clock ahead, and one for partitions whose newest records are not yet here.
         self._minutes = (rules.lateness_ms + rules.future_ms) // MINUTE_MS + 3
         self._seen: dict[int, dict[int, _Place]] = {}
-        self._awaited: dict[int, dict[int, set[_Place]]] = {}
+        self._awaited: dict[int, dict[int, _Awaited]] = {}
         """Copies that were in the log before this worker began, and have not arrived."""
         self._newest = 0
 
@@ -45,11 +54,11 @@ class Arrivals:
         (orders,) = read(RECORDS, [pack], parts=1)
         if not len(orders):
             return []
-        new = self._new(orders)
+        places, cents = (np.array(orders.column(name).to_numpy()) for name in ("place", "cents"))
+        new = self._new(orders, places, cents)
         self._forget(int(orders.column("ingest_time").to_numpy().max()) // MINUTE_MS)
         if not new.any():
             return []
-        places, cents = orders.column("place").to_numpy(), orders.column("cents").to_numpy()
         return provinces_of(places[new], np.ones(int(new.sum()), bool), cents[new], self._rules)
 
     def remember(self, pack: bytes) -> None:
@@ -62,23 +71,32 @@ class Arrivals:
         for key, place in copies:
             first = seen.setdefault(key, place)
             if first != place:
-                awaited.setdefault(key, {first}).add(place)
+                awaited.setdefault(key, _Awaited({first})).places.add(place)
+                seen[key] = min(first, place)
 
-    def _new(self, orders: pa.RecordBatch) -> Array:
-        """Which records count (bool each): the first of their key, or the one that was told so before."""
+    def _new(self, orders: pa.RecordBatch, places: Array, cents: Array) -> Array:
+        """Which records count (bool each): the first of their key, or the one that was told so before.
+
+        Where a key's last copy arrives, its place and cents become those of the first.
+        """
         minute, copies = _copies(orders)
         seen, awaited = self._seen.setdefault(minute, {}), self._awaited.get(minute, {})
-
-        def counts(key: int, place: _Place) -> bool:
-            if key in awaited:
-                awaited[key].discard(place)
-                if awaited[key]:
-                    return False
-                del awaited[key]
+        new = np.zeros(len(orders), bool)
+        for row, (key, place) in enumerate(copies):
+            waiting = awaited.get(key)
+            if waiting is None:
+                new[row] = seen.setdefault(key, place) == place
+                continue
+            waiting.places.discard(place)
+            if place == seen[key]:
+                waiting.first = places[row], cents[row]
+            if not waiting.places:
+                assert waiting.first is not None, "the first copy was one of those awaited"
+                places[row], cents[row] = waiting.first
+                new[row] = True
                 seen[key] = place
-            return seen.setdefault(key, place) == place
-
-        return np.fromiter((counts(key, place) for key, place in copies), bool, len(orders))
+                del awaited[key]
+        return new
 
     def _forget(self, newest: int) -> None:
         if newest <= self._newest:
@@ -96,5 +114,5 @@ def _copies(orders: pa.RecordBatch) -> tuple[int, Iterator[tuple[int, _Place]]]:
     """The minute that the records of a pack stand in, and the hashed key and place of each."""
     times = orders.column("order_time").to_numpy()
     keys = hashes(orders.column("order_id")) + times.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    places = (orders.column(name).to_pylist() for name in ("kafka_partition", "kafka_offset"))
+    places = (orders.column(name).to_pylist() for name in ("ingest_time", "kafka_partition", "kafka_offset"))
     return int(times[0]) // MINUTE_MS, zip(keys.tolist(), zip(*places, strict=True), strict=True)

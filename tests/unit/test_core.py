@@ -475,6 +475,25 @@ def test_a_copy_does_not_count_beside_one_of_another_partition_that_lies_before_
     assert arrivals(pack(1 - before)) == []
 
 
+@pytest.mark.parametrize("turn", [(0, 1), (1, 0)])
+def test_of_copies_that_are_read_again_the_first_by_ingest_time_gives_the_figures(turn: tuple[int, int]):
+    """A copy may name another province: counted in its place, that province would fall when the minute is final."""
+    (province, city), (other, other_city) = BY_RULES.places[0], BY_RULES.places[-1]
+    assert province != other
+
+    def pack(n: int) -> bytes:
+        where = {"province": province, "city": city} if n == 0 else {"province": other, "city": other_city}
+        place = np.array([1 - n], np.int32), np.array([7]), np.array([NOON + n])
+        ((_, _, _, found),) = Judge(BY_RULES)(pa.array([value(order_time=NOON, **where)]), *place)
+        return found
+
+    arrivals = Arrivals(BY_RULES)
+    for n in (1, 0):
+        arrivals.remember(pack(n))
+    rows = [row for n in turn for row in arrivals(pack(n))]
+    assert {shown: orders for shown, orders, _ in rows} == {province: 1, "ALL": 1}
+
+
 def test_keys_are_forgotten_when_no_timely_copy_can_come(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("udfs.arrivals.KEYS_KEPT", 0)
     arrivals, offsets = Arrivals(BY_RULES), count()
