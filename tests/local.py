@@ -130,7 +130,7 @@ def run_all(local: Local, topic: str, first: dt.date, last: dt.date, live: bool 
     """Count days that a log holds to their end; ids of the dashboard, which is published, and both daily reports.
 
     Streaming is done with the last day. Which mode published a day first, is open. `live`: the streaming jobs go on;
-    two of them take a quarter of the machine even when nothing comes.
+    two of them take a third of a core even when nothing comes (docs/suite.md).
     """
     settings = local.settings
     days = ("--from", str(first), "--to", str(last), "--topic", topic)

@@ -313,7 +313,7 @@ def _cluster(instance: Instance, cluster: str, rest: str) -> list[Server]:
         needs = ("hbase-master",)  # not that it must, but starting takes all the CPU there is, and live work goes first
         control = _low_priority(None)  # hardly any work, but it answers even when live work leaves nothing
         work = _low_priority(cgroup.folder(instance))
-    # Flink's scripts run three small JVMs before the real one. A TaskManager's own options ask for both compilers.
+    # Flink's scripts run three small JVMs before the real one. A TaskManager's own options say which it has.
     variables = flink_variables(instance, cluster) | {"JDK_JAVA_OPTIONS": FIRST_COMPILER}
     scripts = flink_home() / "bin"
     reap = (sys.executable, processes.__file__, str(instance.folder))

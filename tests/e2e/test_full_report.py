@@ -31,17 +31,8 @@ class Story:
 
     def full_report(self, *arguments: str, code: int = 0, root: Path | None = None) -> str:
         more = {} if root is None else {"root": root}
-        return self.local.samewater(
-            "full-report",
-            "--day",
-            str(DAY),
-            "--out",
-            str(self.out),
-            *arguments,
-            code=code,
-            conf=self.local.wide,
-            **more,
-        )
+        given = ("--day", str(DAY), "--out", str(self.out), *arguments)
+        return self.local.samewater("full-report", *given, code=code, conf=self.local.wide, **more)
 
     def published(self, day: dt.date = DAY) -> runs.Publication | None:
         with stores.hbase(self.local.settings) as connection:
