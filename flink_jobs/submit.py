@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import click
 
@@ -23,11 +24,15 @@ JOBS = ("realtime_dashboard", "daily_report")
 
 
 def package() -> Path:
-    """Write `dist/udfs.zip` with the functions that SQL calls; returns its path."""
+    """Write `dist/udfs.zip` with the functions that SQL calls; returns its path.
+
+    It changes at once: another submission may be sending it.
+    """
     target = ROOT / "dist" / "udfs.zip"
     target.parent.mkdir(exist_ok=True)
-    target.write_bytes(compiled.zip_of_functions())
-    return target
+    unfinished = target.with_name(f"{uuid4()}.new")
+    unfinished.write_bytes(compiled.zip_of_functions())
+    return unfinished.replace(target)
 
 
 def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from itertools import chain, repeat
 
 import pytest
@@ -75,3 +76,12 @@ def test_a_job_without_slots_is_refused_with_the_jobs_that_have_them(monkeypatch
     monkeypatch.setattr(flink_rest, "living_jobs", lambda *_: [{"name": "a-replay"}])
     with pytest.raises(UserError, match=r"`batch` has 1 free slots and the job needs 2; stop one .*\(a-replay\)"):
         submit.refuse_without_slots(DEMO, "batch", 2)
+
+
+def test_functions_that_a_submission_sends_do_not_change_under_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(submit, "ROOT", tmp_path)
+    with submit.package().open("rb") as sending:
+        monkeypatch.setattr(submit.compiled, "zip_of_functions", lambda: b"of another release")
+        assert submit.package().read_bytes() == b"of another release"
+        assert {"udfs/judge.py", "udfs/settle.py"} <= set(zipfile.ZipFile(sending).namelist())
+    assert [file.name for file in (tmp_path / "dist").iterdir()] == ["udfs.zip"]
