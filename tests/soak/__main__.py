@@ -13,6 +13,7 @@ from flink_jobs.errors import UserError
 from tests.bench import place
 from tests.soak import rounds as one_round
 from tests.soak.draw import draw
+from tests.warm.flink import WarmFlink
 
 SHOWN = 3  # differences of a round
 
@@ -28,13 +29,13 @@ def main(rounds: int, seed: int | None, orders: int | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers go down with it
     first = secrets.randbelow(1_000_000) if seed is None else seed
     red: list[int] = []
-    with place.servers(click.echo, "soak") as servers:
+    with place.servers(click.echo, "soak") as servers, WarmFlink() as flink:
         for number in range(rounds):
             drawn = draw(first + number, servers.settings.time.clock_skew_ms, orders)
             begin = time.monotonic()
             click.echo(f"round {number + 1} of {rounds}, {drawn}", nl=False)
             try:
-                outcome = one_round.run(servers, drawn)
+                outcome = one_round.run(servers, flink.command, drawn)
                 differences, notes, checks = outcome.differences, outcome.notes, len(outcome.checks)
             except UserError as failed:
                 differences, notes, checks = [str(failed)], [], 0

@@ -11,8 +11,10 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -61,8 +63,8 @@ class Outcome:
         return told(self.checks, WRONG)
 
 
-def run(place: Place, drawn: Round) -> Outcome:
-    """One round. Raises `UserError` if a job ends, stands still or is not submitted."""
+def run(place: Place, flink: Path, drawn: Round) -> Outcome:
+    """One round; `flink`: the command. Raises `UserError` if a job ends, stands still or is not submitted."""
     topic = f"soak-{drawn.seed}-{int(time.time())}"
     spec = datagen.Spec.by(
         place.settings,
@@ -76,7 +78,7 @@ def run(place: Place, drawn: Round) -> Outcome:
     records = disordered(datagen.day_records(spec), drawn.disorder_ms, drawn.seed)
     order_log.create_topic(place.settings, topic, drawn.partitions)
     try:
-        return _round(_Round(place, drawn, topic), records)
+        return _round(_Round(place, flink, drawn, topic), records)
     finally:
         # The servers are our own: a job that a failed round left would have the slots of the next one.
         for cluster in ("realtime", "batch"):
@@ -88,8 +90,8 @@ def run(place: Place, drawn: Round) -> Outcome:
 class _Round:
     """A round at work: its servers, what it drew, its topic."""
 
-    def __init__(self, place: Place, drawn: Round, topic: str) -> None:
-        self.place, self.settings, self.drawn, self.topic = place, place.settings, drawn, topic
+    def __init__(self, place: Place, flink: Path, drawn: Round, topic: str) -> None:
+        self.place, self.settings, self.flink, self.drawn, self.topic = place, place.settings, flink, drawn, topic
         self.outcome = Outcome()
 
     @property
@@ -107,7 +109,7 @@ class _Round:
         cluster = flink_rest.CLUSTERS[mode]
         product.refuse_without_slots(self.settings, mode, parallelism, cluster)
         options = ",".join(f"{key}={value}" for key, value in self.drawn.options(mode).items())
-        command = [*stack.behind_live_work(self.settings, cluster), str(stack.flink_bin()), "run"]
+        command = [*stack.behind_live_work(self.settings, cluster), str(self.flink), "run"]
         command += ["-d"] if mode == "streaming" else []
         command += ["-m", getattr(self.settings.flink, cluster).rest, "-pym", "tests.soak.jobs"]
         command += ["-pyfs", str(product.package()), "--", job, options, "--conf", self.place.conf, "--mode", mode]
@@ -189,27 +191,29 @@ class _Round:
 
 
 def _round(at: _Round, records: list[Record]) -> Outcome:
-    drawn, beside = at.drawn, at.drawn.beside
+    drawn, days = at.drawn, ("--from", str(at.drawn.first), "--to", str(at.drawn.last))
     if not drawn.parts:
         order_log.produce(at.settings, at.topic, records)
-    with at.streaming(runs.REPORT, drawn.report) as report:
-        if beside:
+    with ThreadPoolExecutor(1) as aside, at.streaming(runs.REPORT, drawn.report) as report:
+
+        def whole() -> tuple[Future[runs.Run], dict[str, Truth]]:
+            """Once the log is whole, the batch job works beside the streaming ones, and the oracle beside them all."""
+            _send_in_parts(at, report, records)
+            return aside.submit(at.submit, runs.REPORT, "batch", drawn.batch, *days), _truth(at)
+
+        if drawn.beside:
             with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
-                _send_in_parts(at, report, records)
+                batch, truth = whole()
                 at.await_version(report, at.end)
                 at.await_minutes(dashboard)
         else:
-            _send_in_parts(at, report, records)
+            batch, truth = whole()
             at.await_version(report, at.end)
-        truth = _truth(at)
         _await_files(at, report, truth)
-    if not beside:
+    if not drawn.beside:
         with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
             at.await_minutes(dashboard)
-    batch = at.submit(
-        runs.REPORT, "batch", drawn.batch, "--from", str(drawn.first), "--to", str(drawn.last)
-    )  # fmt: skip
-    _compare(at, truth, report, batch, dashboard)
+    _compare(at, truth, report, batch.result(), dashboard)
     return at.outcome
 
 
