@@ -126,21 +126,25 @@ def is_filed(local: Local, run: str, day: dt.date) -> bool:
     return local.settings.time.day_end(day) in versions
 
 
+def is_final(local: Local, run: str, day: dt.date) -> bool:
+    """Whether the last minute of a day is final on the dashboard of a run."""
+    until = stores.read_final_until(stores.redis(local.settings), local.settings, run)
+    return until is not None and until >= local.settings.time.day_end(day)
+
+
 def run_all(local: Local, topic: str, first: dt.date, last: dt.date, live: bool = False) -> tuple[str, str, str]:
     """Count days that a log holds to their end; ids of the dashboard, which is published, and both daily reports.
 
     Streaming is done with the last day. Which mode published a day first, is open. `live`: the streaming jobs go on;
     two of them take a third of a core even when nothing comes (docs/suite.md).
     """
-    settings = local.settings
     days = ("--from", str(first), "--to", str(last), "--topic", topic)
     with ThreadPoolExecutor() as beside:
         batch = beside.submit(local.submit, "daily_report", "--mode", "batch", *days)
         dashboard = local.submit("realtime_dashboard", "--topic", topic)
         streaming = local.submit("daily_report", "--topic", topic)
-    client, end = stores.redis(settings), settings.time.day_end(last)
     wait_until(lambda: is_marked(local, streaming, last) and is_filed(local, streaming, last), "the streaming report")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
+    wait_until(lambda: is_final(local, dashboard, last), "the last final minute")
     local.samewater("publish", dashboard)
     if not live:
         for run in (dashboard, streaming):

@@ -29,7 +29,7 @@ from tests.backfill_story import (
     tied,
     written,
 )
-from tests.local import is_filed, is_marked, wait_until
+from tests.local import is_filed, is_final, is_marked, wait_until
 
 
 def late_money(past: Story, day: dt.date) -> tuple[int, int]:
@@ -216,11 +216,7 @@ def test_an_open_day_is_not_published_and_once_it_is_closed_all_of_it_counts(pas
     wait_until(
         lambda: is_marked(local, past.streaming, OPEN) and is_filed(local, past.streaming, OPEN), "the closed day"
     )
-    client = stores.redis(settings)
-    wait_until(
-        lambda: (stores.read_final_until(client, settings, past.dashboard) or 0) >= settings.time.day_end(OPEN),
-        "minutes",
-    )
+    wait_until(lambda: is_final(local, past.dashboard, OPEN), "the last final minute")
     local.submit("daily_report", "--mode", "batch", "--from", str(OPEN), "--to", str(OPEN), "--topic", TOPIC)
     assert "begin a new backfill" in past.backfill("publish", provisional, code=2)
     assert past.country(OPEN)["amount"] == "45.00"

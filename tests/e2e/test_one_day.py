@@ -21,7 +21,7 @@ import requests
 
 from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
 from flink_jobs.stack.instance import port_of
-from tests.local import Local, cancel, is_filed, is_marked, wait_until
+from tests.local import Local, cancel, is_filed, is_final, is_marked, wait_until
 
 FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
@@ -90,9 +90,8 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     with ThreadPoolExecutor() as beside:
         batch = beside.submit(local.submit, *BATCH[1:], *DAYS, "--parallelism", "2")
         batch_1 = local.submit(*BATCH[1:], *DAYS, "--parallelism", "1", flink_run=True)
-    end = settings.time.day_end(EMPTY)
     wait_until(lambda: is_marked(local, streaming, EMPTY), "the marker of the empty day")
-    wait_until(lambda: (stores.read_final_until(client, settings, dashboard) or 0) >= end, "the last final minute")
+    wait_until(lambda: is_final(local, dashboard, EMPTY), "the last final minute")
     return Story(local, dashboard, streaming, batch_1, batch.result(), ledger)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
-from tests.local import Local, is_filed, is_marked, wait_until
+from tests.local import Local, is_filed, is_final, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "sql-client"
@@ -56,11 +56,7 @@ def test_all_jobs_of_the_sql_client_equal_the_log(story: Story):
     local, settings = story.local, story.local.settings
     wait_until(lambda: is_marked(local, story.report, DAY), "the day's last marker")
     wait_until(lambda: is_filed(local, story.report, DAY), "the day's last version in HDFS")
-    end = settings.time.day_end(DAY)
-    client = stores.redis(settings)
-    wait_until(
-        lambda: (stores.read_final_until(client, settings, story.dashboard) or 0) >= end, "the last final minute"
-    )
+    wait_until(lambda: is_final(local, story.dashboard, DAY), "the last final minute")
     named = ("--stream", story.report, "--batch", story.batch, "--dashboard", story.dashboard)
     local.reconcile("--from", str(DAY), "--topic", TOPIC, *named, "--ledger", str(story.ledger), code=0)
     # The scripts put together what the jobs are made of: a run started the other way has the same logic.

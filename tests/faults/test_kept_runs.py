@@ -9,7 +9,7 @@ from flink_jobs.checks import minute_table
 from flink_jobs.truth import read_truth, rules_of
 from tests.bench.place import DAY
 from tests.faults import kept_run
-from tests.local import Local, wait_until
+from tests.local import Local, is_final, wait_until
 
 RELEASES = {
     "one-entry-for-each-order": "the first core, with one state entry and one timer for each order",
@@ -38,12 +38,9 @@ def test_a_run_of_an_earlier_release_goes_on_from_its_savepoint(local: Local, na
         said = local.samewater("resume", kept.run.run_id)
         assert "goes on from" in said and "savepoint-kept" in said
         order_log.produce(settings, topic, kept.records[kept.sent :])
-        client, end = stores.redis(settings), settings.time.day_end(DAY)
-        wait_until(
-            lambda: (stores.read_final_until(client, settings, kept.run.run_id) or 0) >= end, "the last final minute"
-        )
+        wait_until(lambda: is_final(local, kept.run.run_id, DAY), "the last final minute")
         truth = truth_of(local)
-        found = stores.read_minutes(client, settings, kept.run.run_id, str(DAY))
+        found = stores.read_minutes(stores.redis(settings), settings, kept.run.run_id, str(DAY))
         # What was final when the run was stopped, it had written where it was kept.
         open_then = {minute for minute in truth if minute >= kept.final_until}
         assert len(open_then) > 200

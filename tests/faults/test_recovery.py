@@ -20,7 +20,7 @@ import redis as redis_client
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.stack import control, open_instance, processes, to_toml
-from tests.local import MEASURED, Local, is_filed, is_marked, wait_until
+from tests.local import MEASURED, Local, is_filed, is_final, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "recovery"
@@ -288,13 +288,12 @@ def test_an_older_savepoint_takes_nothing_back(story: Story):
 
 
 def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
-    local, settings = story.local, story.local.settings
+    local = story.local
     story.flow.finish()
-    end = settings.time.day_end(DAY)
     wait_until(lambda: is_marked(local, story.report, DAY), "the day's last marker")
     wait_until(lambda: is_filed(local, story.report, DAY), "the day's last version in HDFS")
     for run in (story.dashboard, story.short_tempered):
-        wait_until(lambda run=run: final_until(story, run) >= end, f"the last final minute of {run}")
+        wait_until(lambda run=run: is_final(local, run, DAY), f"the last final minute of {run}")
     story.watcher.stop()
     assert story.watcher.fell == [] and story.watcher.looks > 500
     days = ("--from", str(DAY), "--topic", TOPIC)

@@ -20,7 +20,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.stack import to_toml
 from flink_jobs.truth import read_truth, rules_of
 from tests.backfill_story import CITY, PROVINCE, order, written
-from tests.local import MEASURED, Local, is_filed, is_marked, wait_until
+from tests.local import MEASURED, Local, is_filed, is_final, is_marked, wait_until
 
 FIRST = dt.date(2025, 9, 1)
 SECOND, THIRD = (FIRST + dt.timedelta(n) for n in (1, 2))
@@ -78,9 +78,6 @@ class Story:
         for day, truth in self.truth(settings, *days).items():
             assert readers.read_report(settings, day, run_id).table == sales_table(truth)
 
-    def final_until(self, run_id: str) -> int:
-        return stores.read_final_until(stores.redis(self.local.settings), self.local.settings, run_id) or 0
-
     def is_unmoved(self, run_id: str, flink_job: str) -> None:
         """The live job is the same one, and was never restarted."""
         settings = self.local.settings
@@ -125,7 +122,7 @@ def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
     streaming = local.submit("daily_report", "--topic", TOPIC)
     found = Story(local, conf, ruled, dashboard, streaming, at)
     wait_until(lambda: is_marked(local, streaming, SECOND) and is_filed(local, streaming, SECOND), "the live report")
-    wait_until(lambda: found.final_until(dashboard) >= settings.time.day_end(SECOND), "the last final minute")
+    wait_until(lambda: is_final(local, dashboard, SECOND), "the last final minute")
     local.samewater("publish", dashboard)
     local.submit("daily_report", "--mode", "batch", "--from", str(FIRST), "--to", str(SECOND), "--topic", TOPIC)
     found.before = found.seen()
@@ -257,7 +254,7 @@ def test_a_day_that_closes_then_is_published_by_the_replay(story: Story):
     order_log.produce(settings, TOPIC, records)
     wait_until(lambda: story.shown()[str(THIRD)] == story.report, "the day is published by itself")
     wait_until(lambda: is_filed(story.local, story.report, THIRD), "its files")
-    wait_until(lambda: story.final_until(story.screen) >= settings.time.day_end(THIRD), "its minutes")
+    wait_until(lambda: is_final(story.local, story.screen, THIRD), "its minutes")
     story.holds(story.report, story.ruled, THIRD)
 
 
