@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from flink_jobs.datagen import Rates
 from flink_jobs.order_log import Record
@@ -21,6 +21,8 @@ BUNDLES, ARROW_BATCHES = (50, 500, 1_000, 2_000, 10_000, 30_000), (10, 100, 1_00
 """Rows of a bundle and of an Arrow batch. A large round takes none of the first, which would take hours."""
 CHECKPOINTS_MS = (1_000, 2_000, 5_000, 10_000, 30_000)
 DIRT = (0.0, 0.3, 1.0, 3.0)
+BEHIND_MS = 3 * 3_600_000
+"""So far a partition may be behind the others in what was sent."""
 VERSION, CHECKPOINT = "version", "checkpoint"
 """What is waited for between two parts of the log: the last version that it can give so far; or a checkpoint."""
 
@@ -29,7 +31,8 @@ VERSION, CHECKPOINT = "version", "checkpoint"
 class Round:
     """What one round runs. `orders`: on all days together; `report`, `batch`, `dashboard`: parallelism of each job;
     `parts`: where the log is cut (shares of it), and what is waited for there; `disorder_ms`: how far ingest times run
-    back within a partition (None: as the generator has it, 20 s); `rates`: shares of dirt.
+    back within a partition (None: as the generator has it, 20 s); `behind_ms`: how far each partition is behind the
+    others, where the log is cut; `rates`: shares of dirt.
     """
 
     seed: int
@@ -45,6 +48,7 @@ class Round:
     checkpoint_ms: int
     parts: tuple[tuple[float, str], ...]
     disorder_ms: int | None
+    behind_ms: tuple[int, ...]
     rates: Rates
 
     @property
@@ -71,13 +75,15 @@ class Round:
         changed = ", ".join(
             f"{name} {share:g}" for name, share in asdict(self.rates).items() if share != standard[name]
         )
+        hours = ", ".join(f"{ms / 3_600_000:.1f}" for ms in self.behind_ms)
+        behind = f"partitions {hours} h behind" if any(self.behind_ms) else "partitions in step"
         disorder = "as generated" if self.disorder_ms is None else f"{self.disorder_ms / 1000:g} s"
         return (
             f"seed {self.seed}: {self.first} ({self.days} d), {self.orders:,} orders, {self.partitions} partitions, "
             f"report ×{self.report}, dashboard ×{self.dashboard}{'' if self.beside else ' afterwards'}, "
             f"batch ×{self.batch}, bundle {self.bundle:,}, Arrow {self.arrow_batch:,}, "
             f"checkpoints {self.checkpoint_ms / 1000:g} s, log {f'cut at {cuts}' if cuts else 'at once'}, "
-            f"disorder {disorder}, dirt {changed or 'as usual'}"
+            f"disorder {disorder}, {behind}, dirt {changed or 'as usual'}"
         )
 
 
@@ -93,7 +99,7 @@ def draw(seed: int, skew_ms: int, orders: int | None = None) -> Round:
     report = chance.randint(1, streaming)
     factors = {name: chance.choice(DIRT) for name, share in asdict(Rates()).items() if name != "pauses"}
     shares = {name: getattr(Rates(), name) * factor for name, factor in factors.items()}
-    return Round(
+    drawn_round = Round(
         seed=seed,
         first=dt.date(2025, 1, 1) + dt.timedelta(days=chance.randrange(365)),
         days=chance.choice((1, 1, 1, 2)),
@@ -110,8 +116,12 @@ def draw(seed: int, skew_ms: int, orders: int | None = None) -> Round:
             for share in sorted(chance.uniform(0.05, 0.95) for _ in range(chance.choice((0, 0, 1, 2, 3))))
         ),
         disorder_ms=chance.choice((None, chance.randint(0, skew_ms), skew_ms)),
+        behind_ms=(0,) * partitions,
         rates=Rates(**shares, pauses=chance.random() < 0.7),
     )
+    if chance.random() < 0.5:
+        return drawn_round
+    return replace(drawn_round, behind_ms=tuple(chance.randint(0, BEHIND_MS) for _ in range(partitions)))
 
 
 def disordered(records: Iterable[Record], most_ms: int | None, seed: int) -> list[Record]:
@@ -132,3 +142,16 @@ def disordered(records: Iterable[Record], most_ms: int | None, seed: int) -> lis
         for partition, own in by_partition.items()
     }
     return [next(queues[record.partition]) for record in found]
+
+
+def out_of_step(records: Iterable[Record], behind_ms: Sequence[int]) -> list[Record]:
+    """The records, each partition by so much behind the others; the order within a partition stays."""
+    if not any(behind_ms):
+        return list(records)
+    newest = dict.fromkeys(range(len(behind_ms)), 0)
+    due: list[int] = []
+    found = list(records)
+    for record in found:
+        newest[record.partition] = max(newest[record.partition], record.ingest_time)
+        due.append(newest[record.partition] + behind_ms[record.partition])
+    return [found[n] for n in sorted(range(len(found)), key=due.__getitem__)]

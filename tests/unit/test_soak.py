@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flink_jobs import oracle
-from flink_jobs.checks import MISSING, OK, WRONG, Check
+from flink_jobs.checks import MISSING, OK, UNKNOWN, WRONG, Check
 from flink_jobs.datagen import Rates
 from flink_jobs.errors import UserError
 from flink_jobs.order_log import Record
@@ -21,7 +21,18 @@ from flink_jobs.stores import Table
 from tests.bench import place
 from tests.soak import __main__ as command
 from tests.soak import rounds
-from tests.soak.draw import ARROW_BATCHES, BUNDLES, EACH_LARGE, LARGE, SLOTS, SMALL, disordered, draw
+from tests.soak.draw import (
+    ARROW_BATCHES,
+    BEHIND_MS,
+    BUNDLES,
+    EACH_LARGE,
+    LARGE,
+    SLOTS,
+    SMALL,
+    disordered,
+    draw,
+    out_of_step,
+)
 from tests.soak.expected import Truth, check_substance, check_versions, expect, told
 
 DAY = "2025-11-11"
@@ -142,9 +153,11 @@ def test_a_seed_draws_the_same_round_again_and_one_of_three_is_large() -> None:
         assert 1 <= one.partitions <= 5 and one.batch != one.report
         assert {one.report, one.dashboard, one.batch} <= set(range(1, SLOTS + 1))
         assert one.disorder_ms is None or 0 <= one.disorder_ms <= SKEW_MS
+        assert len(one.behind_ms) == one.partitions and all(0 <= ms <= BEHIND_MS for ms in one.behind_ms)
         small = one.bundle < BUNDLES[1] or one.arrow_batch < ARROW_BATCHES[1]
         assert not (small and one.orders >= LARGE[0])
         assert "checkpointing" not in " ".join(one.options("batch"))
+    assert 20 < sum(any(one.behind_ms) for one in drawn) < 70
     assert draw(3, SKEW_MS, 5_000).orders == 5_000
     assert len({one.parts for one in drawn}) > 30 and len({one.first for one in drawn}) > 30
 
@@ -175,6 +188,21 @@ def test_disorder_never_exceeds_its_bound_and_loses_nothing(most_ms: int) -> Non
     assert disordered(records, None, seed=7) == records
 
 
+def test_a_partition_that_is_behind_comes_later_and_in_its_own_order() -> None:
+    records = disordered([Record(n % 3, MIDNIGHT + n * 100, str(n).encode()) for n in range(3_000)], 1_000, seed=7)
+    found = out_of_step(records, [0, 60_000, 10_000])
+    assert sorted(found) == sorted(records)
+    for partition in range(3):
+        assert [r for r in found if r.partition == partition] == [r for r in records if r.partition == partition]
+    newest = dict.fromkeys(range(3), MIDNIGHT)
+    behind = []
+    for record in found:
+        newest[record.partition] = max(newest[record.partition], record.ingest_time)
+        behind.append(newest[0] - newest[1])
+    assert max(behind[:-1_000]) == pytest.approx(60_000, abs=2_000)
+    assert out_of_step(records, [0, 0, 0]) == records
+
+
 # ---------------------------------------------------------------- the command
 
 
@@ -198,12 +226,12 @@ def soak(monkeypatch: pytest.MonkeyPatch, *outcomes: rounds.Outcome | UserError,
 
 
 def test_rounds_without_a_difference_are_told_in_a_line_each(monkeypatch: pytest.MonkeyPatch, truth: Truth) -> None:
-    good = rounds.Outcome([check(truth, truth.sales)], ["a note"])
+    good = rounds.Outcome([check(truth, truth.sales)])
     found = soak(monkeypatch, good, good, arguments=("--seed", "7"))
     assert found.exit_code == 0
-    one, note, two, _, last = found.output.splitlines()
+    one, two, last = found.output.splitlines()
     assert one.startswith("round 1 of 2, seed 7: ") and one.endswith(" s, 1 checks, 0 differences")
-    assert two.startswith("round 2 of 2, seed 8: ") and note == "  note: a note"
+    assert two.startswith("round 2 of 2, seed 8: ")
     assert last == "2 rounds, seeds 7 to 8: no difference"
 
 
@@ -215,12 +243,18 @@ def test_a_difference_an_empty_round_and_a_failed_job_each_fail_and_say_how_to_r
         fields.update(orders="9", users="9")
     bad, empty = rounds.Outcome([check(truth, held)]), rounds.Outcome()
     good = rounds.Outcome([check(truth, truth.sales)])
+    uncounted = rounds.Outcome([*good.checks, Check(DAY, "late rows dropped", "none", "no cluster answers", UNKNOWN)])
+    restarted = rounds.Outcome(good.checks, ["daily_report was restarted 1 times"])
+    failed = UserError("the job is FAILED")
     found = soak(
-        monkeypatch, bad, good, empty, UserError("the job is FAILED"), arguments=("--seed", "7", "--orders", "5000")
+        monkeypatch, bad, good, empty, failed, uncounted, restarted, arguments=("--seed", "7", "--orders", "5000")
     )
     assert found.exit_code == 1
     again = [line for line in found.output.splitlines() if "again: " in line]
-    assert again == [f"  again: python -m tests.soak --rounds 1 --seed {seed} --orders 5000" for seed in (7, 9, 10)]
+    assert again == [
+        f"  again: python -m tests.soak --rounds 1 --seed {seed} --orders 5000" for seed in (7, 9, 10, 11, 12)
+    ]
+    assert "late rows dropped: not available: none / no cluster answers" in found.output
     assert found.output.count("every version: ") == command.SHOWN
     assert "8 differences" in found.output and "  the job is FAILED" in found.output
-    assert found.output.splitlines()[-1] == "3 of 4 rounds differ: seeds 7, 9, 10"
+    assert found.output.splitlines()[-1] == "5 of 6 rounds differ: seeds 7, 9, 10, 11, 12"
