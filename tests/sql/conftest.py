@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from flink_jobs import datagen, oracle, order_log
+from flink_jobs.log_reader import open_log
 from flink_jobs.settings import Settings
 from flink_jobs.stack import create_instance, flink_env, settings_file
 from flink_jobs.stack.control import down, up
 from flink_jobs.stack.servers import NAMES
-from flink_jobs.truth import read_truth, rules_of
+from flink_jobs.truth import rules_of
+from tests.soak.expected import Truth, expect
 
 FIRST, SECOND = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 TOPIC = "orders"
@@ -39,9 +41,11 @@ def kafka() -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="session")
-def truth(kafka: Settings) -> oracle.Day:
-    """What the oracle says of the first of two days that are in the log."""
+def truth(kafka: Settings) -> Truth:
+    """What the oracle says of the first of two days that are in the log, by the hour."""
     plan = datagen.Plan(datagen.Spec.by(kafka, seed=20251111, first=FIRST, last=SECOND, orders=ORDERS))
     order_log.create_topic(kafka, TOPIC, kafka.kafka.partitions)
     order_log.produce(kafka, TOPIC, plan.records())
-    return read_truth(kafka, rules_of(kafka), TOPIC, str(FIRST), str(FIRST)).days[str(FIRST)]
+    rules = rules_of(kafka)
+    with open_log(kafka, TOPIC) as log:
+        return expect(oracle.classify(log.records(log.reach()), rules), rules, str(FIRST), str(FIRST))[str(FIRST)]

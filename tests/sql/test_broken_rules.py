@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import daily_report, oracle
+from flink_jobs import daily_report
 from flink_jobs.settings import Settings
 from tests.local import Changes
+from tests.soak.expected import Truth
 from tests.sql.conftest import FIRST, TOPIC
 from tests.sql.queries import run_queries
 from tests.sql.test_daily_report import expected, tables
@@ -47,10 +48,8 @@ BROKEN_IN_BATCH: dict[str, tuple[Changes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN_IN_BATCH)
-def test_what_is_broken_in_sql_turns_red(
-    kafka: Settings, truth: oracle.Day, changed: Callable[[Changes], Path], what: str
-):
+def test_what_is_broken_in_sql_turns_red(kafka: Settings, truth: Truth, changed: Callable[[Changes], Path], what: str):
     changes, options = BROKEN_IN_BATCH[what]
     found = tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), changed(changes), options=options))
-    wanted = expected(truth)
+    wanted = expected(truth.day)
     assert found != wanted and found.keys() == wanted.keys()

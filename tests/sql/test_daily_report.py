@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from flink_jobs import checks, daily_report, job, oracle
 from flink_jobs.settings import Settings
+from flink_jobs.stores import Table
 from tests.local import Changes
+from tests.soak.expected import Truth
 from tests.sql.conftest import FIRST, SECOND, TOPIC
 from tests.sql.queries import Row, Rows, last_versions, run_queries
 
@@ -27,23 +31,35 @@ class PassedTheFirstDay:
         return not self.missing
 
 
-def tables(rows: Rows) -> dict[str, dict[str, dict[str, str]]]:
-    """The rows of the first day as `checks` has the oracle's: no row may stand twice."""
-    end = f"{SECOND} 00:00:00.000"
-    sales, verdicts, conflicting = (
-        last_versions(rows[query], end) for query in ("daily_sales", "verdict_counts", "conflicting")
-    )
-    rejected = [row for row in rows["rejected"] if row["dt"] == str(FIRST)]
+def sales_of(rows: list[Row]) -> Table:
+    """`province|city` -> the figures of one version."""
+    found = {
+        f"{row['province']}|{row['city']}": {name: str(row[name]) for name in ("orders", "amount", "users")}
+        for row in rows
+    }
+    assert len(found) == len(rows), "a place stands twice"
+    return found
+
+
+def verdicts_of(rows: list[Row]) -> Table:
+    """`partition|verdict` -> the counts of one version."""
     offsets = ("records", "offset_min", "offset_max", "offset_sum")
     found = {
-        "sales": {
-            f"{row['province']}|{row['city']}": {name: str(row[name]) for name in ("orders", "amount", "users")}
-            for row in sales
-        },
-        "verdicts": {
-            f"{int(row['kafka_partition'] or -1):05}|{row['verdict']}": {name: str(row[name]) for name in offsets}
-            for row in verdicts
-        },
+        f"{int(row['kafka_partition'] or -1):05}|{row['verdict']}": {name: str(row[name]) for name in offsets}
+        for row in rows
+    }
+    assert len(found) == len(rows), "a verdict stands twice"
+    return found
+
+
+def tables(rows: Rows) -> dict[str, Table]:
+    """The rows of the first day as `checks` has the oracle's: no row may stand twice."""
+    end = f"{SECOND} 00:00:00.000"
+    rejected = [row for row in rows["rejected"] if row["dt"] == str(FIRST)]
+    conflicting = last_versions(rows["conflicting"], end)
+    found = {
+        "sales": sales_of(last_versions(rows["daily_sales"], end)),
+        "verdicts": verdicts_of(last_versions(rows["verdict_counts"], end)),
         "conflicting": {str(n): {"records": str(row["order_ids"])} for n, row in enumerate(conflicting)},
         "rejected": {
             f"{int(row['kafka_partition'] or -1):05}|{row['kafka_offset']}": {
@@ -54,13 +70,11 @@ def tables(rows: Rows) -> dict[str, dict[str, dict[str, str]]]:
             for row in rejected
         },
     }
-    assert len(found["sales"]) == len(sales), "a place stands twice"
-    assert len(found["verdicts"]) == len(verdicts), "a verdict stands twice"
     assert len(found["rejected"]) == len(rejected), "a record stands twice"
     return found
 
 
-def expected(truth: oracle.Day) -> dict[str, dict[str, dict[str, str]]]:
+def expected(truth: oracle.Day) -> dict[str, Table]:
     assert truth.conflicting > 0, "the day has no conflicting order"
     verdicts = checks.verdict_table(truth)
     return {
@@ -72,15 +86,30 @@ def expected(truth: oracle.Day) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def test_batch_says_what_the_oracle_says_of_minutes_in_shares_and_pieces(
-    kafka: Settings, truth: oracle.Day, changed: Callable[[Changes], Path], monkeypatch: pytest.MonkeyPatch
+    kafka: Settings, truth: Truth, changed: Callable[[Changes], Path], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 3)
     small = changed({"udfs/settle.py": [("PIECE = 250", "PIECE = 1")]})
-    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)) == expected(truth)
+    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)) == expected(truth.day)
 
 
-def test_streaming_says_what_the_oracle_says_once_the_log_has_passed_the_day(kafka: Settings, truth: oracle.Day):
+def test_streaming_says_what_the_oracle_says_in_every_hour_once_the_log_has_passed_the_day(
+    kafka: Settings, truth: Truth
+):
     rows = run_queries(kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), until=PassedTheFirstDay())
-    assert tables(rows) == expected(truth)
-    versions = {row["version_end"] for row in rows["daily_sales"] if (row["day_start"] or "").startswith(str(FIRST))}
-    assert len(versions) == 24, "an hour of the day has no version"
+    assert tables(rows) == expected(truth.day)
+    wanted = {version: dict(table) for version, table in truth.verdicts.items()}
+    del wanted[kafka.time.day_end(FIRST)][checks.CONFLICTING]
+    assert len(truth.sales) == 24 and all(truth.sales.values()), "an hour of the day has no version"
+    assert {version: sales_of(rows) for version, rows in by_version(kafka, rows["daily_sales"])} == truth.sales
+    assert {version: verdicts_of(rows) for version, rows in by_version(kafka, rows["verdict_counts"])} == wanted
+
+
+def by_version(settings: Settings, rows: list[Row]) -> Iterator[tuple[int, list[Row]]]:
+    """The rows of each version of the first day; a version: end of an hour, epoch ms."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if (row["day_start"] or "").startswith(str(FIRST)):
+            end = dt.datetime.fromisoformat(row["version_end"] or "")
+            found[settings.time.day_start(end.date()) + end.hour * checks.HOUR_MS].append(row)
+    yield from found.items()
