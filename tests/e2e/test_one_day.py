@@ -257,6 +257,20 @@ def test_each_function_of_a_plan_is_called_once_for_a_row(story: Story):
         assert calls["judge"] == 1 and calls["settle"] == (run == story.streaming), calls
 
 
+def test_no_window_stands_where_flink_loses_rows_without_a_counter(story: Story):
+    """A day over TIMESTAMP_LTZ counted in two phases (FLINK-38075), and any window with an offset (FLINK-36664)."""
+    sizes = set()
+    for run in (story.dashboard, story.streaming):
+        for node in json.loads(compiled.read(story.local.settings, run).plan)["nodes"]:
+            assert "local-window" not in node["type"], "a first phase"
+            if "windowing" in node:
+                window = node["windowing"]["window"]
+                assert node["windowing"]["timeAttributeType"]["type"] == "TIMESTAMP_WITHOUT_TIME_ZONE"
+                assert "offset" not in window
+                sizes.add(window.get("maxSize") or window["size"])
+    assert sizes == {"PT1M", "PT7M", "PT1H", "PT24H"}
+
+
 def tasks_of(story: Story, run: str) -> list[str]:
     """The tasks of a run's Flink job: each the names of its operators, `Sort[1] -> SortAggregate[2] -> …`."""
     with stores.hbase(story.local.settings) as connection:
