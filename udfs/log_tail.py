@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 SECONDS = 30
 """So long the brokers are waited for."""
 MOST = 1_000_000
-"""Records of a partition: no more are read, the newest of them."""
+"""Records of a partition: no more are read, the newest of them. Of 10,000 a second, in three partitions, 5 min."""
 
 
 def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, int, int, bytes | None]]:
@@ -26,15 +26,15 @@ def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, i
         | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
     )
     try:
-        newest: dict[int, int] = {}
-        reach: dict[int, tuple[int, int]] = {}
+        reach: dict[int, tuple[int, int, int]] = {}
         for partition in sorted(consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
             ingest = _newest(consumer, topic, partition, low, high)
             if ingest is not None:
-                newest[partition], reach[partition] = ingest, (low, high)
-        for partition, (low, high) in reach.items():
-            since = TopicPartition(topic, partition, min(newest.values()) - span_ms)
+                reach[partition] = ingest, low, high
+        behind = min((newest for newest, _, _ in reach.values()), default=0)
+        for partition, (_, low, high) in reach.items():
+            since = TopicPartition(topic, partition, behind - span_ms)
             (begin,) = consumer.offsets_for_times([since], timeout=SECONDS)
             yield from _records(consumer, topic, partition, max(begin.offset, low, high - MOST), high)
     finally:

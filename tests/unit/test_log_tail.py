@@ -41,6 +41,12 @@ def test_every_partition_is_read_from_the_span_before_the_end_of_the_one_furthes
     assert client.waits == 0
 
 
+def test_no_more_than_the_newest_records_of_a_partition_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_tail, "MOST", 3)
+    client = Client({0: {offset: NOON + offset for offset in range(9)}, 1: {7: NOON}})
+    assert places(monkeypatch, client, 60_000) == [(0, 6), (0, 7), (0, 8), (1, 7)]
+
+
 def test_offsets_that_are_no_records_at_the_end_do_not_hide_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client({0: {3: NOON, 4: NOON + 1}})
     client.get_watermark_offsets = lambda place, timeout: (3, 17)  # type: ignore[method-assign]
