@@ -61,11 +61,8 @@ def build(session: Session, only_minutes: bool = False) -> StatementSet:
     return session.inserts(INSERTS)
 
 
-def values(
-    settings: Settings, request: job.Request, supply_topic: str, supply: Mapping[int, Span], taken: runs.Taken
-) -> dict[str, str]:
+def values(supply_topic: str, supply: Mapping[int, Span], taken: runs.Taken) -> dict[str, str]:
     """What `${name}` stands for in the SQL of a backfill alone."""
-    assert request.from_day is not None and request.to_day is not None
     left_out = ", ".join("'" + name.replace("'", "''") + "'" for name in taken.left_out)
     return {
         "counting": "counted",
@@ -75,8 +72,6 @@ def values(
         "supply_end_offsets": job.offsets_text({partition: span.end for partition, span in supply.items()}),
         "supply_taken": f"COALESCE(supply, '') NOT IN ({left_out})" if left_out else "TRUE",
         "late_taken": "TRUE" if taken.late else "FALSE",
-        "from_ms": str(settings.time.day_start(request.from_day)),
-        "to_ms": str(settings.time.day_end(request.to_day)),
     }
 
 
@@ -139,7 +134,7 @@ def main(
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
         # Never published by the sink: a person looks at the difference first.
         prepared = job.prepare(settings, request, job.JUDGED_IN_BATCH, provisional=True)
-        prepared.files.also(**values(settings, request, supply_topic, supply, taken))
+        prepared.files.also(**values(supply_topic, supply, taken))
         session = start(prepared, (*FUNCTIONS, *SINKS))
         session.run("bind/supply_kafka")
         statements = build(session, only_minutes)

@@ -33,7 +33,7 @@ JUDGED = {
     "python.fn-execution.arrow.batch.size": "10000",
     # A first phase would pack the packs of its own input before they travel, and hold them until the next checkpoint.
     "table.optimizer.agg-phase-strategy": "ONE_PHASE",
-    # Else each operator of a task gets a copy of its row, packs included: half of the JVM's work in a report. What
+    # Else each operator of a task gets a copy of its row, packs included: a third of the JVM's frames in a report. What
     # keeps rows (windows, OVER, sorts) stands first in its task, or copies them as Python's operators do: a test looks.
     "pipeline.object-reuse": "true",
 }

@@ -46,7 +46,6 @@ CANONICAL = (
 )
 _QUOTES = 22  # of a canonical record
 _BETWEEN = '","city":"'  # of province and city in a canonical record
-_TIMELY = -1
 _REASON = {reason: number for number, reason in enumerate(REASONS)}
 
 

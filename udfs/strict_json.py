@@ -1,8 +1,8 @@
 """Is one value of the order log JSON by the contract, and what do its six fields say?
 
-For values that are not in the canonical spelling, which SQL reads itself. A pure function of the bytes: nothing is read
-from or written to anywhere, and nothing of ours is imported. Whether a region is known and whether an order is timely
-is judged elsewhere.
+For values that are not in the canonical spelling, which udfs/judge.py reads itself. A pure function of the bytes:
+nothing is read from or written to anywhere, and nothing of ours is imported. Whether a region is known and whether an
+order is timely is judged elsewhere.
 
 Two tiers, which agree:
 

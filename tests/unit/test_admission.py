@@ -5,7 +5,6 @@ Expected values are worked out by hand; the property test compares with a quadra
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from typing import Any
 
@@ -128,9 +127,7 @@ def test_an_order_taken_in_under_another_order_time_than_one_that_counts_is_conf
 )
 def test_of_the_supply_all_is_read_but_what_is_left_out(left_out: list[str], predicate: str) -> None:
     settings = Settings.load(DEFAULT_FILE)
-    day = dt.date.fromisoformat(DAY)
-    request = job.Request(runs.BACKFILL, "batch", "orders", day, day)
-    values = backfill.values(settings, request, "sent", {0: Span(3, 5)}, runs.Taken(left_out=left_out))
+    values = backfill.values("sent", {0: Span(3, 5)}, runs.Taken(left_out=left_out))
     files = SqlFiles(settings, "batch", rule_values(settings, job.rules_of(settings)), values)
     assert files.sql("views/supply_orders").endswith(f"WHERE {predicate}")
     assert (values["supply_topic"], values["supply_end_offsets"]) == ("sent", "partition:0,offset:5")
