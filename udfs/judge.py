@@ -11,6 +11,7 @@ any other spelling one by one by udfs/strict_json.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ from udfs.packs import (
     write,
 )
 from udfs.rules import MINUTE_MS, Rules
-from udfs.strict_json import Fields, read_fields
+from udfs.strict_json import Columns, Fields, columns_of, read_fields, read_orders
 
 EARLIEST, LATEST = 946_684_800_000, 4_102_444_800_000  # of order_time: 2000 to 2099 UTC, [EARLIEST, LATEST)
 HEARTBEAT_VALUE = b'{"heartbeat":true}'
@@ -124,18 +125,22 @@ class Judge:
             _texts(octets, quotes[:, 2] + 1, quotes[:, 3]),
             times.to_numpy(),
             _texts(octets, quotes[:, 8] + 1, quotes[:, 9]),
-            pc.fill_null(pc.index_in(place_text, self._place_texts), -1).to_numpy(zero_copy_only=False),
+            self._place(place_text),
             place_text,
             _texts(octets, quotes[:, 20] + 1, quotes[:, 21]),
             pa.nulls(len(rows), pa.binary()),
         )
 
     def _odd(self, payload: pa.Array, rows: Array, others: _Others) -> _Orders:
-        """Read what is not canonical, one by one. What is no order at all goes to `others`."""
+        """Read what is not canonical. What is no order at all, or lacks a field, goes to `others`."""
+        values = payload.take(pa.array(rows))
+        chosen, fields = read_orders(values.to_pylist())
+        left = np.ones(len(rows), bool)
+        left[chosen] = False
         whole: list[int] = []
-        fields: list[Fields] = []
-        values: list[bytes] = []
-        for row, value in zip(rows.tolist(), payload.take(pa.array(rows)).to_pylist(), strict=True):
+        read: list[Fields] = []
+        for number in np.flatnonzero(left).tolist():
+            row, value = int(rows[number]), values[number].as_py()
             if value == HEARTBEAT_VALUE:
                 others.add(row, HEARTBEAT, None, None, None, None)
                 continue
@@ -145,21 +150,27 @@ class Judge:
             elif None in found:
                 self._put_invalid(others, row, found, value)
             else:
-                whole.append(row)
-                fields.append(found)
-                values.append(value)
-        ids, times, users, provinces, cities, amounts = zip(*fields, strict=True) if fields else ((),) * 6
-        texts = [f"{province}{_BETWEEN}{city}" for province, city in zip(provinces, cities, strict=True)]
+                whole.append(number)
+                read.append(found)
+        if read:
+            fields = Columns(*(_concatenated(both) for both in zip(fields, columns_of(read), strict=True)))
+        numbers = np.array([*chosen, *whole], np.int64)
+        place_text = pc.binary_join_element_wise(fields.province, fields.city, _BETWEEN)
         return _Orders(
-            np.array(whole, np.int64),
-            pa.array(ids, pa.string()),
-            np.array(times, np.int64),
-            pa.array(users, pa.string()),
-            np.array([self._place_of.get(text, -1) for text in texts], np.int32),
-            pa.array(texts, pa.string()),
-            pa.array(amounts, pa.string()),
-            pa.array(values, pa.binary()),
+            rows[numbers],
+            fields.order_id,
+            fields.order_time,
+            fields.user_id,
+            self._place(place_text),
+            place_text,
+            fields.amount,
+            values.take(pa.array(numbers)),
         )
+
+    def _place(self, texts: pa.Array) -> Array:
+        """Number in Rules.places of each `province`, `_BETWEEN`, `city`; -1 for none of them."""
+        found: Array = pc.fill_null(pc.index_in(texts, self._place_texts), -1).to_numpy(zero_copy_only=False)
+        return found
 
     def _put_invalid(self, others: _Others, row: int, found: Fields, value: bytes) -> None:
         """A record that lacks a field; regions that are not known are missing too."""
@@ -296,9 +307,9 @@ def _joined(canonical: _Orders, odd: _Orders) -> _Orders:
         return canonical
     if not len(canonical.rows):
         return odd
-    return _Orders(
-        *(
-            np.concatenate(both) if isinstance(both[0], np.ndarray) else pa.concat_arrays(both)
-            for both in zip(canonical, odd, strict=True)
-        )
-    )
+    return _Orders(*(_concatenated(both) for both in zip(canonical, odd, strict=True)))
+
+
+def _concatenated(both: Sequence[Any]) -> Any:
+    """Two columns as one, each of NumPy or of Arrow."""
+    return np.concatenate(both) if isinstance(both[0], np.ndarray) else pa.concat_arrays(both)

@@ -26,14 +26,19 @@ msgspec and pysimdjson do not tell a name that stands twice either, and jiter st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import ijson  # type: ignore[import-untyped]
+import numpy as np
 import orjson
+import pyarrow as pa
 from ijson.backends import yajl2_c  # type: ignore[import-untyped]  # this one or none: others read another JSON
+from pyarrow import compute as pc
+
+Array = np.ndarray[Any, Any]
 
 EARLIEST_ORDER_TIME = 946_684_800_000  # 2000-01-01T00:00:00Z
 LATEST_ORDER_TIME = 4_102_444_800_000  # 2100-01-01T00:00:00Z, exclusive
@@ -60,14 +65,14 @@ class Fields(NamedTuple):
 _ID_FORM = "[A-Za-z0-9._:-]{1,64}"
 _CODE_FORM = "[A-Za-z0-9._-]{1,32}"
 _AMOUNT_FORM = r"-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?"
+_FORMS = (_ID_FORM, None, _ID_FORM, _CODE_FORM, _CODE_FORM, _AMOUNT_FORM)
+_KINDS = (str, int, str, str, str, str)
 _is_id = re.compile(_ID_FORM).fullmatch
 _is_code = re.compile(_CODE_FORM).fullmatch
 _is_amount = re.compile(_AMOUNT_FORM).fullmatch
-# All texts of a good order at once, a line each: no form allows a line feed, so each matches its own line.
-_are_good = re.compile("\n".join((_ID_FORM, _ID_FORM, _CODE_FORM, _CODE_FORM, _AMOUNT_FORM))).fullmatch
 
 _members = itemgetter(*Fields._fields)
-_PLAIN = frozenset((str, int, bool, type(None)))  # not nested, and no number whose text could be out of bounds
+_PLAIN = frozenset((str, int, bool, type(None)))
 _PLAIN_OR_FLOAT = _PLAIN | {float}
 _REPLACEMENT = "\ufffd".encode()
 
@@ -83,45 +88,58 @@ _ESCAPE = re.compile(
 )
 
 
-def read_many(values: Iterable[bytes]) -> list[Fields | str]:
-    """Read many values, as `read_fields` does each of them, but with less work around each."""
-    read: list[Fields | str] = []
-    add, loads, make = read.append, orjson.loads, tuple.__new__
-    for value in values:
+class Columns(NamedTuple):
+    """`Fields` of many orders, a column each; `order_time`: int64."""
+
+    order_id: pa.Array
+    order_time: Array
+    user_id: pa.Array
+    province: pa.Array
+    city: pa.Array
+    amount: pa.Array
+
+
+def read_orders(values: Sequence[bytes | None]) -> tuple[list[int], Columns]:
+    """Numbers and fields of those values that are orders with all six fields of the contract's form; many at once.
+
+    The short way of tier A. It leaves out what is none, and what it cannot be sure of: `read_fields` says more of that,
+    and the same of these.
+    """
+    chosen: list[int] = []
+    members: list[tuple[Any, ...]] = []
+    loads = orjson.loads
+    for number, value in enumerate(values):
         try:
-            found = loads(value)
-        except orjson.JSONDecodeError:
-            add(_read_by_events(value))
+            found = loads(value or b"")
+            six = _members(found)
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             continue
-        # Each name, at whatever depth, stands before a colon and each string between two quotes; others may stand
-        # within strings, and a member that was dropped for its name adds some of both. So there are at least as many as
-        # the members that are left explain, and where there are just as many, none was dropped.
-        if (
-            type(found) is not dict
-            or (
-                value.count(b":") != len(found)
-                and value.count(b'"') != 2 * (len(found) + [*map(type, found.values())].count(str))
-            )
-            or (not value.isascii() and _REPLACEMENT in value)
-        ):
-            add(_read_by_events(value))
-            continue
-        try:
-            order_id, time, user_id, province, city, amount = six = _members(found)
-            good = (
-                _are_good("\n".join((order_id, user_id, province, city, amount))) is not None
-                and type(time) is int
-                and EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME
-            )
-        except (KeyError, TypeError):  # a field is missing or no text
-            good = False
-        if good and len(found) == len(six):
-            add(make(Fields, six))
-        elif _PLAIN.issuperset(map(type, found.values())) or _is_plain_with_fractions(value, found):
-            add(make(Fields, six) if good else _checked(found))
-        else:
-            add(_read_by_events(value))
-    return read
+        if _is_whole(value or b"", found) and (len(found) == len(six) or _is_plain(found)):
+            chosen.append(number)
+            members.append(six)
+    kinds = [set(map(type, column)) for column in zip(*members, strict=True)]
+    if any(found != {kind} for found, kind in zip(kinds, _KINDS, strict=False)):
+        right = [n for n, six in enumerate(members) if (*map(type, six),) == _KINDS]
+        chosen, members = [chosen[n] for n in right], [members[n] for n in right]
+    in_bounds = [n for n, six in enumerate(members) if EARLIEST_ORDER_TIME <= six[1] < LATEST_ORDER_TIME]
+    if len(in_bounds) != len(members):
+        chosen, members = [chosen[n] for n in in_bounds], [members[n] for n in in_bounds]
+    columns = columns_of(members)
+    good = np.ones(len(members), bool)
+    for texts, form in zip(columns, _FORMS, strict=True):
+        if form is not None:
+            good &= pc.match_substring_regex(texts, f"^(?:{form})$").to_numpy(zero_copy_only=False)
+    if not good.all():
+        fits = np.flatnonzero(good).tolist()
+        chosen, columns = [chosen[n] for n in fits], columns_of([members[n] for n in fits])
+    return chosen, columns
+
+
+def columns_of(orders: Sequence[tuple[Any, ...]]) -> Columns:
+    """Whole `Fields`, or tuples of the same, as columns."""
+    ids, times, *others = zip(*orders, strict=True) if orders else ((),) * len(Columns._fields)
+    texts = (pa.array(column, pa.string()) for column in (ids, *others))
+    return Columns(next(texts), np.array(times, np.int64), *texts)
 
 
 def read_fields(value: bytes) -> Fields | str:
@@ -131,7 +149,31 @@ def read_fields(value: bytes) -> Fields | str:
     (not exactly one JSON object within the contract's bounds, or a member name twice in one object). A heartbeat is an
     object without fields. Never raises for any bytes.
     """
-    return read_many((value,))[0]
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return _read_by_events(value)
+    if type(found) is dict and _is_whole(value, found) and (_is_plain(found) or _is_plain_with_fractions(value, found)):
+        return _checked(found)
+    return _read_by_events(value)
+
+
+def _is_whole(value: bytes, found: dict[str, Any]) -> bool:
+    """Whether no member was dropped for its name, and none has U+FFFD.
+
+    Each name, at whatever depth, stands before a colon and each string between two quotes; others may stand within
+    strings, and a member that was dropped for its name adds some of both. So there are at least as many as the members
+    that are left explain, and where there are just as many, none was dropped.
+    """
+    return (
+        value.count(b":") == len(found)
+        or value.count(b'"') == 2 * (len(found) + [*map(type, found.values())].count(str))
+    ) and (value.isascii() or _REPLACEMENT not in value)
+
+
+def _is_plain(found: dict[str, Any]) -> bool:
+    """Whether nothing is nested, and no number is one whose text could be out of bounds."""
+    return _PLAIN.issuperset(map(type, found.values()))
 
 
 def _is_plain_with_fractions(value: bytes, found: dict[str, Any]) -> bool:
