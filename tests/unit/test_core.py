@@ -369,17 +369,29 @@ SAMPLES = {
     pa.binary(): [b"\x00{", None],
 }
 
+NOT_NULL = {pa.string(): "O-22", pa.int64(): -2, pa.int32(): 70_000, pa.int16(): -3}
+
+
+def samples(kind: packs.Kind, field: pa.Field) -> list[Any]:
+    """Two values of a column; a compressed pack holds no NULL."""
+    return [NOT_NULL[field.type] if one is None and kind.compressed else one for one in SAMPLES[field.type]]
+
 
 def test_packs_that_stand_in_savepoints_are_read_as_they_were_written():
-    """packs.json: one pack of each kind and version, kept for ever; a new version gets one more, and its own reader."""
+    """packs.json: one pack of each kind and version, kept for ever. A run goes on with the functions it began with."""
     kept = json.loads(Path(__file__).with_name("packs.json").read_text(encoding="ascii"))
-    kinds = [kind for kind in vars(packs).values() if isinstance(kind, packs.Kind)]
-    assert {f"{kind.code}.{kind.version}" for kind in kinds} == set(kept) and len(kinds) == 7
-    for kind in kinds:
-        pack = base64.b64decode(kept[f"{kind.code}.{kind.version}"])
+    kinds = {kind.code: kind for kind in vars(packs).values() if isinstance(kind, packs.Kind)}
+    assert {f"{kind.code}.{kind.version}" for kind in kinds.values()} <= set(kept) and len(kinds) == 7
+    for name, text in kept.items():
+        code, version = map(int, name.split("."))
+        kind, pack = kinds[code], base64.b64decode(text)
+        if version != kind.version:
+            with pytest.raises(packs.UnknownPack, match=f"has version {version}, these functions read version"):
+                packs.read(kind, [pack])
+            continue
         for schema, rows in zip(kind.parts, packs.read(kind, [pack]), strict=True):
             assert rows.schema == schema
-            assert rows.to_pydict() == {field.name: SAMPLES[field.type] for field in schema}
+            assert rows.to_pydict() == {field.name: samples(kind, field) for field in schema}
 
 
 def test_the_hash_of_an_id_is_what_stands_in_state():
