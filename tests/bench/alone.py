@@ -8,30 +8,42 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flink_jobs import flink_rest, stack, submit
+import numpy as np
+import pyarrow as pa
+
+from flink_jobs import flink_rest, job, stack, submit
 from flink_jobs.settings import ROOT
 from tests.bench import cost
 from tests.bench.figures import Figures
 from tests.bench.hand_loop import Sales
 from tests.bench.place import DAY, Pauses, Place, Say
+from udfs.arrivals import Arrivals
+from udfs.judge import Judge
+from udfs.settle import settle
 
 TITLE = "The queries alone, into blackhole"
 CASES = (("realtime_dashboard", "streaming"), ("daily_report", "streaming"), ("daily_report", "batch"))
 BESIDE = {cost.METADATA: "metadata_alone", cost.BARE: "bare_sql"}
 SLOTS = 2  # of which the processor time is told
+COPIES = (10_000, 20_000)
+_COPIED_AT = 1_762_833_600_000
 BACKENDS = {"heap (hashmap)": "hashmap", "off-heap (rocksdb)": "rocksdb"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """seconds: of the Flink job; checkpoints: size (MiB) and duration (s) of each that was completed."""
+    """seconds: of the Flink job; checkpoints: size (MiB) and duration (s) of each that was completed; compiled: the
+    seconds that a streaming plan took.
+    """
 
     seconds: float
     checkpoints: list[tuple[float, float]]
     sales: Sales | None
+    compiled: float | None
     cost: cost.Cost
 
 
@@ -57,22 +69,28 @@ def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
         spent.seconds,
         place.checkpoints(answer["job"]) if mode == "streaming" else [],
         answer["sales"] and {city: (o, c, u) for city, (o, c, u) in answer["sales"].items()},
+        answer["compiled"],
         spent,
     )
 
 
 def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
     """The queries of both jobs into `blackhole`, by size and by slots; with SLOTS slots the processor time too."""
-    sizes = sorted(records)
+    sizes, jobs = sorted(records), {name for name, _ in CASES}
+    spelt, of_spelt = place.load_spelt(sizes[0]), {sizes[0]: records[sizes[0]]}
     for number in range(rounds):
         taken: dict[str, dict[int, cost.Cost]] = {}
 
-        def one(contestant: str, name: str, mode: str, size: int, slots: int, round_: int = number) -> cost.Cost:
+        def one(
+            contestant: str, name: str, mode: str, size: int, slots: int, topic: str = "", round_: int = number
+        ) -> cost.Cost:
             figures.section(TITLE)
             label = f"{contestant}, {size:,} orders, {_slots(slots)}"
             say(f"round {round_ + 1}: {label}")
-            found = run(place, name, mode, "--topic", f"orders-{size}", "--parallelism", str(slots))
+            found = run(place, name, mode, "--topic", topic or f"orders-{size}", "--parallelism", str(slots))
             figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
+            if found.compiled is not None and name in jobs and not topic:
+                figures.add(f"compiling {contestant}", found.compiled, "s")
             if found.checkpoints:
                 figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
             return found.cost
@@ -84,8 +102,12 @@ def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int
                 one(f"{name} {mode}", name, mode, size, 1)
                 spent = one(f"{name} {mode}", name, mode, size, SLOTS)
                 taken.setdefault(f"{name} {mode}, {cost.BLACKHOLE}", {})[size] = spent
+        for name, mode in CASES:
+            contestant = f"{name} {mode}, {cost.SPELT}"
+            cost.note(figures, contestant, {sizes[0]: one(contestant, name, mode, sizes[0], SLOTS, spelt)}, of_spelt)
         for contestant, costs in taken.items():
             cost.note(figures, contestant, costs, records)
+        _copies(place, figures)
     cost.compare(figures, [f"{name} {mode}" for name, mode in CASES], sizes)
     figures.section(TITLE)
     smallest = sizes[0]
@@ -98,6 +120,26 @@ def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int
                 figures.compare(
                     f"{name} {mode}, {size:,} orders, {_slots(2)}", f"{name} {mode}, {smallest:,} orders, {_slots(2)}"
                 )
+
+
+def _copies(place: Place, figures: Figures) -> None:
+    """What 10,000 copies of one order take, and twice as many: the functions alone, in this process."""
+    rules = job.rules_of(place.settings)
+    province, city = rules.places[0]
+    value = (
+        f'{{"order_id":"O-1","order_time":{_COPIED_AT},"user_id":"U1","province":"{province}","city":"{city}",'
+        f'"amount":"1.00"}}'
+    ).encode()
+    figures.section("Copies of one order (judge, settle and arrivals alone)")
+    for count in COPIES:
+        places = np.zeros(count, np.int32), np.arange(count), np.full(count, _COPIED_AT)
+        begin = time.process_time()
+        found = [carried.pack for carried in Judge(rules)(pa.array([value] * count, pa.binary()), *places)]
+        settled = settle(found, rules)
+        arrived = [row for pack in found for row in Arrivals(rules)(pack)]
+        figures.add(f"{count:,} copies", (time.process_time() - begin) * 1000, "CPU-ms")
+        assert sum(c.records for c in settled.counts) == count and len(arrived) == 2
+    figures.compare(f"{COPIES[1]:,} copies", f"{COPIES[0]:,} copies")
 
 
 def _slots(number: int) -> str:
@@ -121,6 +163,8 @@ def measure_state(place: Place, figures: Figures, sizes: Sequence[int], rounds: 
                 figures.add(f"seconds, {label}", found.seconds, "s")
                 figures.resources(label, pauses.read(), found.checkpoints)
                 figures.add(f"memory of the TaskManager, {label}", place.memory()["realtime-taskmanager"], "MiB")
+                figures.add(f"peak of the heap, {label}", found.cost.heap, "MiB")
+                figures.add(f"peak of the Python workers, {label}", found.cost.workers, "MiB")
     heap, off = BACKENDS
     for size in sizes:
         for what in ("seconds", "longest pause", "all pauses"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from tests.bench.place import Place
 TITLE, MEMORY = "Processor time a record", "Memory of the TaskManager's JVM"
 BY_HAND, BARE, METADATA = "hand-written loop", "bare SQL of the same question", "source with metadata alone"
 BLACKHOLE, STORES = "blackhole", "stores"
+SPELT = "blackhole, a log by json.dumps in another order"
 _LOOK_S, _MEMORY_S = 0.25, 1.0
 _DIRECT, _HEAP = "Status.JVM.Memory.Direct.MemoryUsed", "Status.JVM.Memory.Heap.Used"
 
@@ -29,7 +30,7 @@ _DIRECT, _HEAP = "Status.JVM.Memory.Direct.MemoryUsed", "Status.JVM.Memory.Heap.
 @dataclass
 class Cost:
     """What one run took: processor seconds (user and system) of JVM and Python, wall-clock seconds, and the peaks (MiB)
-    of the JVM's heap and direct memory, 0 where they were not looked at.
+    of the JVM's heap and direct memory and of the Python workers together, 0 where they were not looked at.
     """
 
     jvm: float = 0.0
@@ -37,6 +38,7 @@ class Cost:
     seconds: float = 0.0
     heap: float = 0.0
     direct: float = 0.0
+    workers: float = 0.0
 
     @property
     def cpu(self) -> float:
@@ -75,6 +77,14 @@ class Family:
             except psutil.NoSuchProcess:
                 continue  # it has ended: what was read last stays
             self._seen[process] = clocks.user + clocks.system
+
+    def python_mib(self) -> float:
+        """Resident memory of all below the root that is no JVM, now."""
+        total = 0
+        for process in self._root.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss * (process.name() != "java")
+        return total / 2**20
 
     @property
     def spent(self) -> Spent:
@@ -117,6 +127,7 @@ def measured(place: Place, cluster: str) -> Iterator[Cost]:
         family = Family(place.pid(f"{cluster}-taskmanager"))
 
         def peaks() -> None:
+            cost.workers = max(cost.workers, family.python_mib())
             for name, bytes_ in place.taskmanager_metrics(cluster, (_HEAP, _DIRECT)).items():
                 peak = "heap" if name == _HEAP else "direct"
                 setattr(cost, peak, max(getattr(cost, peak), bytes_ / 2**20))
@@ -145,10 +156,11 @@ def note(figures: Figures, name: str, taken: Mapping[int, Cost], records: Mappin
         one, other = taken[large], taken[small]
         further = Cost(one.jvm - other.jvm, one.python - other.python, one.seconds - other.seconds)
         _note(figures, f"{name}, marginal", further, records[large] - records[small])
-    if taken[large].heap:
-        figures.section(MEMORY)
-        figures.add(f"peak of the heap, {name}, {large:,} orders", taken[large].heap, "MiB")
-        figures.add(f"peak of direct memory, {name}, {large:,} orders", taken[large].direct, "MiB")
+    figures.section(MEMORY)
+    for size, cost in taken.items():
+        if cost.heap:
+            figures.add(f"peak of the heap, {name}, {size:,} orders", cost.heap, "MiB")
+            figures.add(f"peak of direct memory, {name}, {size:,} orders", cost.direct, "MiB")
 
 
 def _note(figures: Figures, label: str, cost: Cost, records: int) -> None:
@@ -171,3 +183,4 @@ def compare(figures: Figures, jobs: list[str], sizes: list[int]) -> None:
                 figures.compare(f"{job}, {BLACKHOLE}, {at}", f"{other}, {at}")
             figures.compare(f"{job}, {STORES}, {at}", f"{BY_HAND}, {at}")
             figures.compare(f"{job}, {STORES}, {at}", f"{job}, {BLACKHOLE}, {at}")
+            figures.compare(f"{job}, {SPELT}, {at}", f"{job}, {BLACKHOLE}, {at}")

@@ -2,7 +2,7 @@
 
 Reads the order topic up to its present end, in both modes, or Parquet files with the same records; writes into
 `blackhole`, or for files returns the day's sales by city. Beside the jobs, two questions without the contract (the
-files of BESIDE). Last line of its output: `{"job": id, "sales": {…} or null}`.
+files of BESIDE). Last line of its output: `{"job": id, "sales": {…} or null, "compiled": seconds or null}`.
 
     flink run -pym tests.bench.queries -pyfs dist/udfs.zip -- --conf … daily_report streaming --topic orders
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from pathlib import Path
 from string import Template
 from types import ModuleType
@@ -73,7 +74,7 @@ def main(
     session = start(prepared, module.FUNCTIONS, ORDERS_IN_FILES.format(folder=files) if files else None)
     module.query(session)
     if files is None:
-        _into_blackhole(session, module.QUERIES)
+        _into_blackhole(session, module.QUERIES, mode)
     else:
         _sales(session)
 
@@ -84,16 +85,21 @@ def _beside(settings: Settings, topic: str, name: str, session: Session) -> None
     table, question, _ = filled.split(";\n")
     session.tables.execute_sql(table)
     session.tables.create_temporary_view("answer", session.tables.sql_query(question))
-    _into_blackhole(session, ("answer",))
+    _into_blackhole(session, ("answer",), "streaming")
 
 
-def _into_blackhole(session: Session, queries: tuple[str, ...]) -> None:
+def _into_blackhole(session: Session, queries: tuple[str, ...], mode: str) -> None:
     statements = session.tables.create_statement_set()
     for query in queries:
         statements.add_insert(TableDescriptor.for_connector("blackhole").build(), session.tables.from_path(query))
-    result = statements.execute()
+    begin = time.monotonic()
+    # As session.launch does. Flink compiles no plan for batch.
+    plan = statements.compile_plan() if mode == "streaming" else None
+    compiled = time.monotonic() - begin
+    result = statements.execute() if plan is None else plan.execute()
     result.wait()
-    click.echo(json.dumps({"job": str(result.get_job_client().get_job_id()), "sales": None}))
+    said = {"job": str(result.get_job_client().get_job_id()), "sales": None}
+    click.echo(json.dumps(said | {"compiled": None if plan is None else compiled}))
 
 
 def _sales(session: Session) -> None:
@@ -105,7 +111,7 @@ def _sales(session: Session) -> None:
             f"{province}|{city}": (orders, stores.cents(str(amount)), users)
             for province, city, orders, amount, users in rows
         }
-    click.echo(json.dumps({"job": str(result.get_job_client().get_job_id()), "sales": sales}))
+    click.echo(json.dumps({"job": str(result.get_job_client().get_job_id()), "sales": sales, "compiled": None}))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
+from flink_jobs.settings import DEFAULT_FILE, Settings
 from tests.bench import alone, cost, throughput
 from tests.bench.cost import Cost, Family
 from tests.bench.figures import Figures
@@ -80,11 +82,14 @@ def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_th
     figures, records = Figures(), {10: 1_000, 20: 3_000}
     seconds = {"metadata_alone": 1.0, "bare_sql": 4.0}
 
-    def run(_place: Any, name: str, _mode: str, _topic: str, topic: str, *_: str) -> alone.Run:
-        spent = seconds.get(name, 12.0) * int(topic.removeprefix("orders-"))
-        return alone.Run(spent, [], None, Cost(spent, 0.0, spent, heap=1.0))
+    def run(_place: Any, name: str, mode: str, _topic: str, topic: str, *_: str) -> alone.Run:
+        kind, _, size = topic.partition("-")
+        spent = seconds.get(name, 12.0) * int(size) * {"orders": 1.0, "spelt": 1.5}[kind]
+        compiled = 3.0 if mode == "streaming" else None
+        return alone.Run(spent, [], None, compiled, Cost(spent, 0.0, spent, heap=1.0))
 
     monkeypatch.setattr(alone, "run", run)
+    place = SimpleNamespace(settings=Settings.load(DEFAULT_FILE), load_spelt=lambda orders: f"spelt-{orders}")
     for _ in range(2):
         taken = {
             name: {size: Cost(cpu * size, 0.0, size) for size in records}
@@ -93,11 +98,13 @@ def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_th
         taken[cost.BY_HAND] = {size: Cost(python=3.0 * size, seconds=size) for size in records}
         throughput._note(figures, taken, records)
     cost.compare(figures, [throughput.DASHBOARD, throughput.REPORT, throughput.BATCH], [10, 20])
-    alone.measure(None, figures, records, 2, lambda _: None)  # type: ignore[arg-type]
+    alone.measure(place, figures, records, 2, lambda _: None)  # type: ignore[arg-type]
+    assert sum(row["name"].startswith("compiling ") for row in figures.rows()) == 2
     found = {row["name"]: row for row in figures.rows() if row["section"] == cost.TITLE}
     for job in (throughput.DASHBOARD, throughput.REPORT, throughput.BATCH):
         assert found[f"{job}, blackhole, marginal / {cost.BARE}, marginal"]["values"] == pytest.approx([3.0, 3.0])
         assert found[f"{job}, blackhole, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(4.0)
+        assert found[f"{job}, {cost.SPELT}, 10 orders / {job}, blackhole, 10 orders"]["median"] == pytest.approx(1.5)
     report = throughput.REPORT
     assert found[f"{report}, stores, 20 orders / {report}, blackhole, 20 orders"]["median"] == pytest.approx(1.5)
     assert found[f"{report}, stores, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(6.0)
