@@ -1,4 +1,4 @@
-"""The past changes, the present does not: orders taken in, published, taken back; an empty day and an open one."""
+"""The past changes, the present does not: orders taken in, published, taken back."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import datetime as dt
 import io
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+import pytest
 from pyarrow import parquet
 
-from flink_jobs import order_log, regions, runs, stores
-from flink_jobs.order_log import HEARTBEAT, Record
+from flink_jobs import runs, stores
 from tests.backfill_story import (
     CITY,
     FIRST,
-    OPEN,
     OTHER_CITY,
     PROVINCE,
     SECOND,
@@ -25,11 +23,16 @@ from tests.backfill_story import (
     THIRD,
     TOPIC,
     Story,
-    order,
     tied,
-    written,
 )
-from tests.local import is_filed, is_final, is_marked, wait_until
+from tests.local import cancel
+
+
+@pytest.fixture(scope="module", autouse=True)
+def live_jobs_have_ended(past: Story) -> None:
+    """What is left to do is done in batch."""
+    for run in (past.dashboard, past.streaming):
+        cancel(past.local, run)
 
 
 def late_money(past: Story, day: dt.date) -> tuple[int, int]:
@@ -73,38 +76,6 @@ def test_days_that_cannot_be_counted_are_refused_in_one_sentence(past: Story):
             assert says in said and len(said.strip().splitlines()) == 1
     assert "no supply nobody" in past.backfill("plan", *past.days(FIRST), "--without", "nobody", code=2)
     assert "not of a backfill" in past.backfill("publish", past.streaming, code=2)
-
-
-def test_a_day_that_comes_to_nothing_is_empty_everywhere_and_undo_brings_it_back(past: Story, tmp_path: Path):
-    """Under rules that know none of the provinces, every order is invalid. Nobody has sent a supply yet."""
-    settings, before = past.local.settings, past.seen(THIRD)
-    nowhere = tmp_path / "nowhere.csv"
-    nowhere.write_text(f"{','.join(regions.HEADER)}\n990000,无,Nowhere,990100,无,Nowhere\n", encoding="utf-8")
-    conf = tmp_path / "nowhere.toml"
-    text = past.local.conf.read_text(encoding="utf-8")
-    conf.write_text(text.replace('"conf/regions.csv"', f'"{nowhere}"'), encoding="utf-8")
-    run = past.run_of(past.backfill(*past.days(THIRD), conf=conf))
-    (told,) = json.loads(past.local.run("backfill", "diff", run, "--json").stdout)["days"]
-    levels = ("country", "province", "city")
-    reports = (past.local.run("report", "--day", str(THIRD), "--level", level, "--json").stdout for level in levels)
-    rows = [row for report in reports for row in json.loads(report)["rows"]]
-    assert told["removed"] == len(rows) > 100 and told["added"] == told["changed"] == 0
-    assert told["totals"][1]["amount"] == "0.00"
-    past.backfill("publish", run)
-    with stores.hbase(settings) as connection, stores.hdfs(settings) as files:
-        version = settings.time.day_end(THIRD)
-        assert stores.read_sales(connection, settings.report.buckets, str(THIRD), run, "b", version) == {}
-        assert stores.read_sales_files(files, settings, str(THIRD), run) == ({}, [])
-    report = json.loads(past.local.run("report", "--day", str(THIRD), "--json").stdout)
-    assert report["rows"] == [] and report["run"] == run
-    assert "no minutes" in past.local.samewater("minutes", "--day", str(THIRD), code=2)
-    assert (
-        past.local.reconcile("--topic", TOPIC, "--from", str(THIRD), code=1)["published: report"]["verdict"]
-        == "DIFFERENT"
-    )
-    past.backfill("undo", run)
-    assert past.seen(THIRD) == before
-    past.equal("--from", str(THIRD))
 
 
 def test_a_backfill_is_planned_run_looked_at_published_and_taken_back(supplied: Story):
@@ -184,46 +155,6 @@ def test_a_backfill_is_planned_run_looked_at_published_and_taken_back(supplied: 
     past.backfill("publish", run)
     assert past.seen(FIRST) == after
     past.backfill("undo", run)
-
-
-def test_a_supply_that_is_left_out_and_late_orders_that_are_not_taken_change_nothing(supplied: Story):
-    said = supplied.backfill(*supplied.days(FIRST), "--without", SUPPLY, "--no-late")
-    assert "no row differs" in said
-    supplied.equal("--from", str(FIRST), "--backfill", supplied.run_of(said))
-
-
-def test_an_open_day_is_not_published_and_once_it_is_closed_all_of_it_counts(past: Story):
-    local, settings = past.local, past.local.settings
-    said = past.backfill(*past.days(OPEN))
-    provisional = past.run_of(said)
-    assert "not closed" in said and "provisional" in past.backfill("publish", provisional, code=2)
-    day = settings.time.day_start(OPEN)
-    rest = [
-        Record(
-            n % settings.kafka.partitions, day + n * 3_600_000, written(order(day + n * 3_600_000, f"R-{n}", "2.00"))
-        )
-        for n in range(2, 24)
-    ]
-    end = order_log.closing_time(settings.time, OPEN)
-    late = Record(0, end, written(order(day + 7_200_000, "R-late", "3.00")))
-    # Each minute, as the gateway does: one without any record is not told to be final.
-    closing = [
-        Record(n, at, HEARTBEAT)
-        for at in range(settings.time.day_end(OPEN), end + 180_000, 60_000)
-        for n in range(settings.kafka.partitions)
-    ]
-    order_log.produce(settings, TOPIC, sorted([*rest, late, *closing], key=lambda record: record.ingest_time))
-    wait_until(
-        lambda: is_marked(local, past.streaming, OPEN) and is_filed(local, past.streaming, OPEN), "the closed day"
-    )
-    wait_until(lambda: is_final(local, past.dashboard, OPEN), "the last final minute")
-    local.submit("daily_report", "--mode", "batch", "--from", str(OPEN), "--to", str(OPEN), "--topic", TOPIC)
-    assert "begin a new backfill" in past.backfill("publish", provisional, code=2)
-    assert past.country(OPEN)["amount"] == "45.00"
-    run = past.run_of(past.backfill(*past.days(OPEN)))
-    past.backfill("publish", run)
-    assert (past.country(OPEN)["orders"], past.country(OPEN)["amount"]) == (24, "48.00")
-    past.equal("--from", str(OPEN))
 
 
 def test_a_day_of_which_nothing_was_published_before_shows_nothing_again(past: Story):
