@@ -10,13 +10,11 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
-
-from pyflink.common import RowKind
 
 from flink_jobs import compiled, job, sql_files
 from flink_jobs.session import Session, start
@@ -59,10 +57,12 @@ def run_queries(
     rows: Rows = {query: [] for query in module.QUERIES}
 
     def collect() -> None:
-        with result.collect() as found:
-            for row in found:
-                assert row.get_row_kind() == RowKind.INSERT, f"a row is taken back: {row}"
-                query, members = row
+        # Java's rows as Java tells them, `+I[query, {…}]`: to make one of PyFlink's takes four times as many calls.
+        with closing(result._j_table_result.collect()) as found:
+            while found.hasNext():
+                text = found.next().toString()
+                assert text.startswith("+I["), f"a row is taken back: {text}"
+                query, _, members = text[3:-1].partition(", ")
                 rows[query].append(json.loads(members))
                 if until is not None and until(query, rows[query][-1]):
                     return
