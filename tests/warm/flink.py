@@ -62,6 +62,7 @@ class _Jvm:
             ],
             env={**self.environment, "FLINK_LOG_DIR": str(folder)},
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # it tells its port
             stderr=subprocess.PIPE,
             start_new_session=True,  # who interrupts the tests does not end it before they have cleaned up
         )
