@@ -6,7 +6,7 @@ does an invalid one whose order time is timely; any other in the minute of its i
 order contract (README.md). Pure; any split of a log into batches leads to the same records in the same minutes.
 
 A record in the canonical spelling is read by one regular expression and one pass over its quotes, all records at once;
-any other spelling one by one by udfs/strict_json.py.
+any other spelling by udfs/strict_json.py, orders many at once and the rest one by one.
 """
 
 from __future__ import annotations
@@ -133,17 +133,20 @@ class Judge:
 
     def _odd(self, payload: pa.Array, rows: Array, others: _Others) -> _Orders:
         """Read what is not canonical. What is no order at all, or lacks a field, goes to `others`."""
+        beats = pc.fill_null(pc.equal(payload.take(pa.array(rows)), HEARTBEAT_VALUE), False)
+        is_beat = beats.to_numpy(zero_copy_only=False)
+        for row in rows[is_beat].tolist():
+            others.add(row, HEARTBEAT, None, None, None, None)
+        rows = rows[~is_beat]
         values = payload.take(pa.array(rows))
-        chosen, fields = read_orders(values.to_pylist())
+        listed = values.to_pylist()
+        chosen, fields = read_orders(listed)
         left = np.ones(len(rows), bool)
         left[chosen] = False
         whole: list[int] = []
         read: list[Fields] = []
         for number in np.flatnonzero(left).tolist():
-            row, value = int(rows[number]), values[number].as_py()
-            if value == HEARTBEAT_VALUE:
-                others.add(row, HEARTBEAT, None, None, None, None)
-                continue
+            row, value = int(rows[number]), listed[number]
             found = read_fields(value) if value else "empty"
             if isinstance(found, str):
                 others.add(row, MALFORMED, found, None, None, value)

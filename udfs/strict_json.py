@@ -67,6 +67,7 @@ _CODE_FORM = "[A-Za-z0-9._-]{1,32}"
 _AMOUNT_FORM = r"-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?"
 _FORMS = (_ID_FORM, None, _ID_FORM, _CODE_FORM, _CODE_FORM, _AMOUNT_FORM)
 _KINDS = (str, int, str, str, str, str)
+"""Form and type of each of `Fields`, in their order."""
 _is_id = re.compile(_ID_FORM).fullmatch
 _is_code = re.compile(_CODE_FORM).fullmatch
 _is_amount = re.compile(_AMOUNT_FORM).fullmatch
@@ -102,19 +103,22 @@ class Columns(NamedTuple):
 def read_orders(values: Sequence[bytes | None]) -> tuple[list[int], Columns]:
     """Numbers and fields of those values that are orders with all six fields of the contract's form; many at once.
 
-    The short way of tier A. It leaves out what is none, and what it cannot be sure of: `read_fields` says more of that,
-    and the same of these.
+    The short way of tier A. Of a value that it leaves out it says nothing: that may be an order all the same, which
+    `read_fields` tells.
     """
     chosen: list[int] = []
     members: list[tuple[Any, ...]] = []
     loads = orjson.loads
     for number, value in enumerate(values):
         try:
-            found = loads(value or b"")
+            text = value or b""
+            found = loads(text)
             six = _members(found)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             continue
-        if _is_whole(value or b"", found) and (len(found) == len(six) or _is_plain(found)):
+        if _is_whole(text, found) and (
+            len(found) == len(six) or _is_plain(found) or _is_plain_with_fractions(text, found)
+        ):
             chosen.append(number)
             members.append(six)
     kinds = [set(map(type, column)) for column in zip(*members, strict=True)]
