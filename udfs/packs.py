@@ -105,7 +105,10 @@ CANDIDATES = Kind("candidates of a backfill", 7, 1, (CANDIDATE_COLUMNS,))
 
 
 def write(kind: Kind, *parts: pa.RecordBatch | None) -> bytes:
-    """A pack of record batches with the schemas of the kind, in their order; None: that part is empty."""
+    """A pack of record batches with the schemas of the kind, in their order; None: that part is empty.
+
+    Raises `ValueError` for a NULL in a kind that is compressed.
+    """
     bodies = []
     lengths = []
     for part in parts:
@@ -182,6 +185,7 @@ def _planes_of(rows: pa.RecordBatch) -> bytes:
 
 
 def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows that `_planes_of` was given."""
     (rows,), at = _WHOLE.unpack_from(body), _WHOLE.size
     columns = []
     for field in schema:
