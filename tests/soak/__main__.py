@@ -29,7 +29,7 @@ def main(rounds: int, seed: int | None, orders: int | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers go down with it
     first = secrets.randbelow(1_000_000) if seed is None else seed
     red: list[int] = []
-    with place.servers(click.echo, "soak") as servers, WarmFlink() as flink:
+    with place.servers(click.echo, "soak") as servers, WarmFlink(one_round.PATIENCE_S) as flink:
         for number in range(rounds):
             drawn = draw(first + number, servers.settings.time.clock_skew_ms, orders)
             begin = time.monotonic()

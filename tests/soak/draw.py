@@ -119,7 +119,8 @@ def draw(seed: int, skew_ms: int, orders: int | None = None) -> Round:
         behind_ms=(0,) * partitions,
         rates=Rates(**shares, pauses=chance.random() < 0.7),
     )
-    if chance.random() < 0.5:
+    # What was sent before a job began, it reads as it likes.
+    if partitions == 1 or not drawn_round.parts or chance.random() < 0.3:
         return drawn_round
     return replace(drawn_round, behind_ms=tuple(chance.randint(0, BEHIND_MS) for _ in range(partitions)))
 

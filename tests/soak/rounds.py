@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, stop_after_delay, wait_fixed
 
 from flink_jobs import datagen, flink_rest, oracle, order_log, reconcile, runs, stack, stores
 from flink_jobs import submit as product
@@ -80,11 +80,15 @@ def run(place: Place, flink: Path, drawn: Round) -> Outcome:
     try:
         return _round(_Round(place, flink, drawn, topic), records)
     finally:
-        # The servers are our own: a job that a failed round left would have the slots of the next one.
-        for cluster in ("realtime", "batch"):
-            for job in flink_rest.living_jobs(place.settings, cluster):
-                flink_rest.cancel(place.settings, cluster, job["jid"])
+        _end_all(place)
         order_log.delete_topic(place.settings, topic)
+
+
+def _end_all(place: Place) -> None:
+    """The servers are our own: a job that a failed round left would have the slots of the next one."""
+    for cluster in ("realtime", "batch"):
+        for job in flink_rest.living_jobs(place.settings, cluster):
+            flink_rest.cancel(place.settings, cluster, job["jid"])
 
 
 class _Round:
@@ -93,6 +97,7 @@ class _Round:
     def __init__(self, place: Place, flink: Path, drawn: Round, topic: str) -> None:
         self.place, self.settings, self.flink, self.drawn, self.topic = place, place.settings, flink, drawn, topic
         self.outcome = Outcome()
+        self.batch: Future[runs.Run] | None = None
 
     @property
     def days(self) -> list[str]:
@@ -144,12 +149,16 @@ class _Round:
             flink_rest.cancel(self.settings, "realtime", found.flink_job_id)
 
     def _look_at(self, run: runs.Run) -> None:
-        counted = reconcile.dropped_late(self.settings, run.flink_job_id)
+        counted = Retrying(
+            retry=retry_if_result(lambda told: isinstance(told, str)),
+            stop=stop_after_attempt(3),
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )(reconcile.dropped_late, self.settings, run.flink_job_id)
         self.outcome.checks.append(reconcile.check_dropped(self.days[0], run.job, run.run_id, counted))
         restarts = flink_rest.job_metrics(self.settings, "realtime", run.flink_job_id, ["numRestarts"])
         if restarts.get("numRestarts"):
             self.outcome.doubts.append(
-                f"{run.job} was restarted {restarts['numRestarts']:.0f} times: counts are those since"
+                f"{run.job} was restarted {restarts['numRestarts']:.0f} times; what it dropped before is not known"
             )
 
     def wait(self, run: runs.Run, condition: Callable[[], bool], what: str) -> None:
@@ -158,6 +167,8 @@ class _Round:
         def holds() -> bool:
             if condition():
                 return True
+            if self.batch is not None and self.batch.done():
+                self.batch.result()  # if it has failed, that is what the round comes to
             state = flink_rest.job_state(self.settings, run.cluster, run.flink_job_id)
             if state in (*flink_rest.ENDED, "UNKNOWN"):
                 raise Failed(f"{run.job} is {state} before {what}")
@@ -190,30 +201,40 @@ class _Round:
 
 
 def _round(at: _Round, records: list[Record]) -> Outcome:
-    drawn, days = at.drawn, ("--from", str(at.drawn.first), "--to", str(at.drawn.last))
+    drawn = at.drawn
     if not drawn.parts:
         order_log.produce(at.settings, at.topic, records)
-    with ThreadPoolExecutor(1) as aside, at.streaming(runs.REPORT, drawn.report) as report:
-
-        def whole() -> tuple[Future[runs.Run], dict[str, Truth]]:
-            """Once the log is whole, the batch job works beside the streaming ones, and the oracle beside them all."""
-            _send_in_parts(at, report, records)
-            return aside.submit(at.submit, runs.REPORT, "batch", drawn.batch, *days), _truth(at)
-
-        if drawn.beside:
-            with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
-                batch, truth = whole()
-                at.await_version(report, at.end)
-                at.await_minutes(dashboard)
-        else:
-            batch, truth = whole()
-            at.await_version(report, at.end)
-        _await_files(at, report, truth)
-    if not drawn.beside:
-        with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
-            at.await_minutes(dashboard)
-    _compare(at, truth, report, batch.result(), dashboard)
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            with at.streaming(runs.REPORT, drawn.report) as report:
+                if drawn.beside:
+                    with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
+                        batch, truth = _whole(at, report, records, aside)
+                        at.await_version(report, at.end)
+                        at.await_minutes(dashboard)
+                else:
+                    batch, truth = _whole(at, report, records, aside)
+                    at.await_version(report, at.end)
+                _await_files(at, report, truth)
+            if not drawn.beside:
+                with at.streaming(runs.DASHBOARD, drawn.dashboard) as dashboard:
+                    at.await_minutes(dashboard)
+            batched = batch.result()
+        except BaseException:
+            _end_all(at.place)  # the batch job too, or leaving the block would wait for it
+            raise
+    _compare(at, truth, report, batched, dashboard)
     return at.outcome
+
+
+def _whole(
+    at: _Round, report: runs.Run, records: list[Record], aside: ThreadPoolExecutor
+) -> tuple[Future[runs.Run], dict[str, Truth]]:
+    """Once the log is whole, the batch job works beside the streaming ones, and the oracle beside them all."""
+    _send_in_parts(at, report, records)
+    days = ("--from", str(at.drawn.first), "--to", str(at.drawn.last))
+    at.batch = aside.submit(at.submit, runs.REPORT, "batch", at.drawn.batch, *days)
+    return at.batch, _truth(at)
 
 
 def _send_in_parts(at: _Round, report: runs.Run, records: list[Record]) -> None:

@@ -158,6 +158,7 @@ def test_a_seed_draws_the_same_round_again_and_one_of_three_is_large() -> None:
         assert not (small and one.orders >= LARGE[0])
         assert "checkpointing" not in " ".join(one.options("batch"))
     assert 20 < sum(any(one.behind_ms) for one in drawn) < 70
+    assert all(one.parts and one.partitions > 1 for one in drawn if any(one.behind_ms))
     assert draw(3, SKEW_MS, 5_000).orders == 5_000
     assert len({one.parts for one in drawn}) > 30 and len({one.first for one in drawn}) > 30
 

@@ -128,7 +128,9 @@ class _Jvm:
 class WarmFlink:
     """The command `flink` (`command`: its path), answered by JVMs that start when they are first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float = forks.TIMEOUT_S) -> None:
+        """`timeout_s`: so long a job's program may work."""
+        self._timeout_s = timeout_s
         self._temporary = TemporaryDirectory(prefix="warm-")
         self._folder = Path(self._temporary.name)
         self._all: list[_Jvm] = []
@@ -157,7 +159,9 @@ class WarmFlink:
     def _answer(self, asked: Mapping[str, Any]) -> tuple[int, str]:
         environment, (program, *arguments) = asked["environment"], asked["arguments"]
         if program == "python":
-            done = forks.module(arguments, folder=Path(asked["folder"]), environment=environment)
+            done = forks.module(
+                arguments, folder=Path(asked["folder"]), environment=environment, timeout_s=self._timeout_s
+            )
             return done.returncode, done.stdout + done.stderr
         conf = environment["FLINK_CONF_DIR"]
         jvm = self._take(environment)

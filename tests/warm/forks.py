@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from flink_jobs.settings import ROOT
 
 TIMEOUT_S = 400.0
-"""No program of a test works longer."""
+"""No program of a test works longer; the soak run says how long its own may."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 # pytest, because a child of the fork server looks at the program that started it.
 _CONTEXT.set_forkserver_preload(["pytest", "pyflink.table", "flink_jobs.cli", "udfs.rules"])
@@ -37,9 +37,11 @@ def samewater(
     return _forked(partial(_samewater, flink), ["samewater", *arguments], folder, environment)
 
 
-def module(arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:
+def module(
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], timeout_s: float
+) -> CompletedProcess[str]:
     """`python -u -m` with these arguments (from `-u` on), as `flink run` calls it. Raises `TimeoutExpired` too."""
-    return _forked(_module, list(arguments), folder, environment)
+    return _forked(_module, list(arguments), folder, environment, timeout_s)
 
 
 def _forked(
@@ -47,16 +49,17 @@ def _forked(
     arguments: list[str],
     folder: Path,
     environment: Mapping[str, str],
+    timeout_s: float = TIMEOUT_S,
 ) -> CompletedProcess[str]:
     with TemporaryDirectory(prefix="forked-") as place:
         said = [Path(place) / name for name in ("stdout", "stderr")]
         process = _CONTEXT.Process(target=_begin, args=(program, arguments, folder, dict(environment), said))
         process.start()
-        process.join(TIMEOUT_S)
+        process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutExpired(arguments, TIMEOUT_S)
+            raise TimeoutExpired(arguments, timeout_s)
         # A process that died before it could open its output said nothing.
         texts = [file.read_text(encoding="utf-8") if file.exists() else "" for file in said]
         return CompletedProcess(arguments, process.exitcode, *texts)
