@@ -89,8 +89,8 @@ def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int
             say(f"round {round_ + 1}: {label}")
             found = run(place, name, mode, "--topic", topic or f"orders-{size}", "--parallelism", str(slots))
             figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
-            if found.compiled is not None and name in jobs and not topic:
-                figures.add(f"compiling {contestant}", found.compiled, "s")
+            if found.compiled is not None and name in jobs and not topic and (size, slots) == (sizes[0], SLOTS):
+                figures.add(f"compiling the queries of {contestant}", found.compiled, "s")
             if found.checkpoints:
                 figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
             return found.cost

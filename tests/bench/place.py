@@ -22,8 +22,10 @@ from flink_jobs.stack import create_instance, settings_file
 from flink_jobs.stack.control import down, status, up
 from flink_jobs.stack.instance import Instance
 from tests.bench.hand_loop import Sales
+from udfs.judge import CANONICAL
 
 DAY = dt.date(2025, 11, 11)
+_is_canonical = re.compile(CANONICAL.encode()).match
 PATIENCE_S = 3600.0  # a run that has not ended by then is reported as stuck
 # A third of the machine's memory: a replay of 8 million orders holds most of their keys on the dashboard's heap.
 TASKMANAGER_MB = max(2_400, psutil.virtual_memory().total // 3 // 2**20)
@@ -45,7 +47,7 @@ class Place:
         return order_log.produce(self.settings, topic, datagen.day_records(spec))
 
     def load_spelt(self, orders: int) -> str:
-        """The topic of the same day as an ordinary JSON writer spells it: with spaces, and other members first."""
+        """The topic of the same day, with the same verdicts, as an ordinary JSON writer spells it (`spelt`)."""
         topic = f"spelt-{orders}"
         spec = datagen.Spec.by(self.settings, seed=7, first=DAY, last=DAY, orders=orders)
         self.create_topic(topic)
@@ -146,14 +148,10 @@ class Place:
 
 
 def spelt(record: order_log.Record) -> order_log.Record:
-    """The record as `json.dumps` writes it, its members in another order; what is no JSON object as it is."""
-    try:
-        members = json.loads(record.value or b"")
-    except ValueError:
+    """A canonical record as `json.dumps` writes it, with spaces, its members in another order; any other as it is."""
+    if not _is_canonical(record.value or b""):
         return record
-    if not isinstance(members, dict) or record.value == order_log.HEARTBEAT:
-        return record
-    return record._replace(value=json.dumps(dict(reversed(members.items()))).encode())
+    return record._replace(value=json.dumps(dict(reversed(json.loads(record.value or b"").items()))).encode())
 
 
 class Pauses:
