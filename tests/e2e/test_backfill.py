@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from typing import Any
 
-import pytest
 from pyarrow import parquet
 
 from flink_jobs import runs, stores
@@ -25,14 +24,6 @@ from tests.backfill_story import (
     Story,
     tied,
 )
-from tests.local import cancel
-
-
-@pytest.fixture(scope="module", autouse=True)
-def live_jobs_have_ended(past: Story) -> None:
-    """What is left to do is done in batch."""
-    for run in (past.dashboard, past.streaming):
-        cancel(past.local, run)
 
 
 def late_money(past: Story, day: dt.date) -> tuple[int, int]:
