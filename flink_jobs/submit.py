@@ -31,8 +31,11 @@ def package() -> Path:
     target = ROOT / "dist" / "udfs.zip"
     target.parent.mkdir(exist_ok=True)
     unfinished = target.with_name(f"{uuid4()}.new")
-    unfinished.write_bytes(compiled.zip_of_functions())
-    return unfinished.replace(target)
+    try:
+        unfinished.write_bytes(compiled.zip_of_functions())
+        return unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments: Sequence[str]) -> str:
