@@ -310,6 +310,7 @@ def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
     said = local.run("reconcile", "--json", *days, *runs_, "--ledger", str(story.ledger), code=None)
     (ledger,) = (check for check in json.loads(said.stdout)["checks"] if check["name"] == "ledger")
     more = {d["row"]: int(d["right"]) - int(d["left"]) for d in ledger["differences"] if d["field"] == "records"}
+    assert (ledger["verdict"] == "ok") == (not more), ledger
     assert len(more) == len(ledger["differences"]) and not any(row.startswith("accepted") for row in more), ledger
     assert all(count > 0 for count in more.values()) and sum(more.values()) <= twice, (more, twice)
 
