@@ -33,6 +33,7 @@ from udfs.packs import (
     batch,
     shares_of,
     stretches,
+    text_parts,
     write,
 )
 from udfs.rules import MINUTE_MS, Rules
@@ -114,9 +115,7 @@ class Judge:
         if not len(rows):
             return _NO_ORDERS
         records = payload if len(rows) == len(payload) else payload.take(pa.array(rows))
-        _, offsets, data = records.buffers()
-        ends = np.frombuffer(offsets, np.int32)[records.offset : records.offset + len(records) + 1]
-        octets = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+        _, octets = text_parts(records)
         quotes = np.flatnonzero(octets == ord('"')).astype(np.int32).reshape(len(rows), _QUOTES)
         place_text = _texts(octets, quotes[:, 12] + 1, quotes[:, 17])
         times = pc.cast(_texts(octets, quotes[:, 5] + 2, quotes[:, 6] - 1), pa.int64())
@@ -133,12 +132,11 @@ class Judge:
 
     def _odd(self, payload: pa.Array, rows: Array, others: _Others) -> _Orders:
         """Read what is not canonical. What is no order at all, or lacks a field, goes to `others`."""
-        beats = pc.fill_null(pc.equal(payload.take(pa.array(rows)), HEARTBEAT_VALUE), False)
-        is_beat = beats.to_numpy(zero_copy_only=False)
+        values = payload.take(pa.array(rows))
+        is_beat = pc.fill_null(pc.equal(values, HEARTBEAT_VALUE), False).to_numpy(zero_copy_only=False)
         for row in rows[is_beat].tolist():
             others.add(row, HEARTBEAT, None, None, None, None)
-        rows = rows[~is_beat]
-        values = payload.take(pa.array(rows))
+        rows, values = rows[~is_beat], values.filter(pa.array(~is_beat))
         listed = values.to_pylist()
         chosen, fields = read_orders(listed)
         left = np.ones(len(rows), bool)

@@ -122,12 +122,14 @@ def read_orders(values: Sequence[bytes | None]) -> tuple[list[int], Columns]:
             chosen.append(number)
             members.append(six)
     kinds = [set(map(type, column)) for column in zip(*members, strict=True)]
-    if any(found != {kind} for found, kind in zip(kinds, _KINDS, strict=False)):
-        right = [n for n, six in enumerate(members) if (*map(type, six),) == _KINDS]
-        chosen, members = [chosen[n] for n in right], [members[n] for n in right]
-    in_bounds = [n for n, six in enumerate(members) if EARLIEST_ORDER_TIME <= six[1] < LATEST_ORDER_TIME]
-    if len(in_bounds) != len(members):
-        chosen, members = [chosen[n] for n in in_bounds], [members[n] for n in in_bounds]
+    typed = kinds == [{kind} for kind in _KINDS]  # then each of them need not be looked at
+    fits = [
+        n
+        for n, six in enumerate(members)
+        if (typed or (*map(type, six),) == _KINDS) and EARLIEST_ORDER_TIME <= six[1] < LATEST_ORDER_TIME
+    ]
+    if len(fits) != len(members):
+        chosen, members = [chosen[n] for n in fits], [members[n] for n in fits]
     columns = columns_of(members)
     good = np.ones(len(members), bool)
     for texts, form in zip(columns, _FORMS, strict=True):
