@@ -444,9 +444,9 @@ def in_some_order(part: Iterable[oracle.Record], chance: random.Random) -> list[
 
 def arrive(arrivals: Arrivals, part: list[oracle.Record]) -> Counter[int]:
     """Minute -> orders of the country that this adds, record by record: packs of a batch are handed on by minutes."""
-    counted: Counter[int] = Counter()
+    judge, counted = Judge(BY_RULES), Counter[int]()
     for record in part:
-        for (minute, _), found in judged(Judge(BY_RULES), BY_RULES, [record], [1]).items():
+        for (minute, _), found in judged(judge, BY_RULES, [record], [1]).items():
             for pack in found:
                 counted[minute] += sum(orders for province, orders, _ in arrivals(pack) if province == "ALL")
     return counted
