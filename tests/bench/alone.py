@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from flink_jobs import flink_rest, job, stack, submit
+from flink_jobs.order_format import Order, canonical
 from flink_jobs.settings import ROOT
 from tests.bench import cost
 from tests.bench.figures import Figures
@@ -76,35 +77,36 @@ def run(place: Place, name: str, mode: str, *arguments: str) -> Run:
 
 def measure(place: Place, figures: Figures, records: dict[int, int], rounds: int, say: Say) -> None:
     """The queries of both jobs into `blackhole`, by size and by slots; with SLOTS slots the processor time too."""
-    sizes, jobs = sorted(records), {name for name, _ in CASES}
+    sizes = sorted(records)
     spelt, of_spelt = place.load_spelt(sizes[0]), {sizes[0]: records[sizes[0]]}
     for number in range(rounds):
         taken: dict[str, dict[int, cost.Cost]] = {}
 
         def one(
             contestant: str, name: str, mode: str, size: int, slots: int, topic: str = "", round_: int = number
-        ) -> cost.Cost:
+        ) -> Run:
             figures.section(TITLE)
             label = f"{contestant}, {size:,} orders, {_slots(slots)}"
             say(f"round {round_ + 1}: {label}")
             found = run(place, name, mode, "--topic", topic or f"orders-{size}", "--parallelism", str(slots))
             figures.add(label, records[size] / found.seconds / 1000, "thousand records/s")
-            if found.compiled is not None and name in jobs and not topic and (size, slots) == (sizes[0], SLOTS):
-                figures.add(f"compiling the queries of {contestant}", found.compiled, "s")
             if found.checkpoints:
                 figures.add(f"largest checkpoint, {label}", max(c[0] for c in found.checkpoints), "MiB")
-            return found.cost
+            return found
 
         for size in sizes:
             for contestant, name in BESIDE.items():
-                taken.setdefault(contestant, {})[size] = one(contestant, name, "streaming", size, SLOTS)
+                taken.setdefault(contestant, {})[size] = one(contestant, name, "streaming", size, SLOTS).cost
             for name, mode in CASES:
                 one(f"{name} {mode}", name, mode, size, 1)
-                spent = one(f"{name} {mode}", name, mode, size, SLOTS)
-                taken.setdefault(f"{name} {mode}, {cost.BLACKHOLE}", {})[size] = spent
+                found = one(f"{name} {mode}", name, mode, size, SLOTS)
+                taken.setdefault(f"{name} {mode}, {cost.BLACKHOLE}", {})[size] = found.cost
+                if size == sizes[0] and found.compiled is not None:
+                    figures.add(f"compiling the queries of {name} {mode}", found.compiled, "s")
         for name, mode in CASES:
             contestant = f"{name} {mode}, {cost.SPELT}"
-            cost.note(figures, contestant, {sizes[0]: one(contestant, name, mode, sizes[0], SLOTS, spelt)}, of_spelt)
+            found = one(contestant, name, mode, sizes[0], SLOTS, spelt)
+            cost.note(figures, contestant, {sizes[0]: found.cost}, of_spelt)
         for contestant, costs in taken.items():
             cost.note(figures, contestant, costs, records)
         _copies(place, figures)
@@ -126,10 +128,7 @@ def _copies(place: Place, figures: Figures) -> None:
     """What 10,000 copies of one order take, and twice as many: the functions alone, in this process."""
     rules = job.rules_of(place.settings)
     province, city = rules.places[0]
-    value = (
-        f'{{"order_id":"O-1","order_time":{_COPIED_AT},"user_id":"U1","province":"{province}","city":"{city}",'
-        f'"amount":"1.00"}}'
-    ).encode()
+    value = canonical(Order("O-1", _COPIED_AT, "U1", province, city, 100))
     figures.section("Copies of one order (judge, settle and arrivals alone)")
     for count in COPIES:
         places = np.zeros(count, np.int32), np.arange(count), np.full(count, _COPIED_AT)

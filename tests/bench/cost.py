@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import psutil
 
 from tests.bench.figures import Figures
-from tests.bench.place import Place
+from tests.bench.place import Place, workers_mib
 
 TITLE, MEMORY = "Processor time a record", "Memory of the TaskManager's JVM"
 BY_HAND, BARE, METADATA = "hand-written loop", "bare SQL of the same question", "source with metadata alone"
@@ -78,14 +78,6 @@ class Family:
                 continue  # it has ended: what was read last stays
             self._seen[process] = clocks.user + clocks.system
 
-    def python_mib(self) -> float:
-        """Resident memory of all below the root that is no JVM, now."""
-        total = 0
-        for process in self._root.children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss * (process.name() != "java")
-        return total / 2**20
-
     @property
     def spent(self) -> Spent:
         """Processor seconds as of the last look."""
@@ -124,10 +116,11 @@ def measured(place: Place, cluster: str) -> Iterator[Cost]:
     """
     cost = Cost()
     try:
-        family = Family(place.pid(f"{cluster}-taskmanager"))
+        manager = place.pid(f"{cluster}-taskmanager")
+        family = Family(manager)
 
         def peaks() -> None:
-            cost.workers = max(cost.workers, family.python_mib())
+            cost.workers = max(cost.workers, workers_mib(manager))
             for name, bytes_ in place.taskmanager_metrics(cluster, (_HEAP, _DIRECT)).items():
                 peak = "heap" if name == _HEAP else "direct"
                 setattr(cost, peak, max(getattr(cost, peak), bytes_ / 2**20))

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,16 +135,23 @@ class Place:
     def memory(self) -> dict[str, float]:
         """Server -> resident MiB; `python workers` and `redis` count too."""
         rows = {row.server: row for row in status(self.instance)}
-        manager = psutil.Process(rows["realtime-taskmanager"].pid)
-        workers = [p for p in manager.children(recursive=True) if "python" in p.name()]
         found = {server: float(row.rss_mb) for server, row in rows.items()}
-        return found | {"python workers": sum(p.memory_info().rss for p in workers) / 2**20}
+        return found | {"python workers": workers_mib(rows["realtime-taskmanager"].pid)}
 
     def checkpoints(self, flink_job: str) -> list[tuple[float, float]]:
         """Size (MiB) and duration (s) of each completed checkpoint of a streaming job that Flink remembers."""
         history = flink_rest.checkpoints(self.settings, "realtime", flink_job)["history"]
         done = (taken for taken in history if taken["status"] == "COMPLETED")
         return [(taken["state_size"] / 2**20, taken["end_to_end_duration"] / 1000) for taken in done]
+
+
+def workers_mib(taskmanager: int | None) -> float:
+    """Resident memory (MiB) of the Python workers of a TaskManager, by its process id, now."""
+    total = 0
+    for process in psutil.Process(taskmanager).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            total += process.memory_info().rss * ("python" in process.name())
+    return total / 2**20
 
 
 def spelt(record: order_log.Record) -> order_log.Record:
