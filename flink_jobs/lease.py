@@ -48,26 +48,31 @@ class _One:
         """Raises `UserError`, naming the holder, while somebody else has it."""
         with stores.hbase(self._settings) as connection:
             stores.ensure_tables(connection)
-            old = connection.table("published").row(self._thing.encode(), columns=[_COLUMN]).get(_COLUMN)
-            holder = _read(old)
-            if holder is not None and not _is_over(holder):
-                raise UserError(
-                    f"{self._thing} is being made by {holder.who} (pid {holder.pid}) since {holder.since}; "
-                    "wait until that has ended"
-                )
-            self._put(connection, old)
+            # Who is beaten at the same moment looks again, and names who beat him.
+            while True:
+                old = connection.table("published").row(self._thing.encode(), columns=[_COLUMN]).get(_COLUMN)
+                holder = _read(old)
+                if holder is not None and not _is_over(holder):
+                    raise UserError(
+                        f"{self._thing} is being made by {holder.who} (pid {holder.pid}) since {holder.since}; "
+                        "wait until that has ended"
+                    )
+                if self._put(connection, old):
+                    return
 
     def renew(self) -> None:
         """Raises `_Taken` if another one has taken it over."""
         with stores.hbase(self._settings) as connection:
-            self._put(connection, self._value)
+            if not self._put(connection, self._value):
+                raise _Taken(f"{self._thing} was taken over by somebody else")
 
     def give_back(self) -> None:
         """Let others have it; nothing happens if somebody has taken it over."""
         with stores.hbase(self._settings) as connection:
             runs.check_and_put_cell(connection, "published", self._thing.encode(), _COLUMN, self._value, b"")
 
-    def _put(self, connection: happybase.Connection, old: bytes | None) -> None:
+    def _put(self, connection: happybase.Connection, old: bytes | None) -> bool:
+        """Whether it is ours from now on: false if it is not as it was (`old`)."""
         now = dt.datetime.now(ZoneInfo(self._settings.time.zone)).replace(microsecond=0)
         before = _read(self._value)
         host, pid, started = process_id.own()
@@ -81,8 +86,9 @@ class _One:
         )
         value = lease.model_dump_json().encode()
         if not runs.check_and_put_cell(connection, "published", self._thing.encode(), _COLUMN, old, value):
-            raise _Taken(f"{self._thing} was taken by somebody else at the same moment; wait until that has ended")
+            return False
         self._value = value
+        return True
 
 
 class _Taken(UserError):

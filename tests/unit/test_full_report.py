@@ -313,6 +313,18 @@ def test_a_thing_is_held_by_one_and_given_back(settings: Settings) -> None:
         assert not again.lost
 
 
+def test_who_is_beaten_to_a_thing_at_the_same_moment_is_told_by_whom(settings: Settings, hbase: Any) -> None:
+    hbase.table("published").after_read = [lambda: left_by(hbase, until="2999-01-01T00:00:00+08:00")]
+    with pytest.raises(UserError, match="is being made by x@y"), lease.held(settings, "thing"):
+        pass
+
+
+def test_a_thing_that_was_given_back_at_the_same_moment_is_held(settings: Settings, hbase: Any) -> None:
+    hbase.table("published").after_read = [lambda: left_by(hbase)]
+    with lease.held(settings, "thing") as held:
+        assert not held.lost
+
+
 @pytest.mark.parametrize("how", ["it ran out", "its process died", "its pid is another's"])
 def test_a_lease_that_was_left_is_taken_over(settings: Settings, hbase: Any, how: str) -> None:
     later = "2999-01-01T00:00:00+08:00"
