@@ -1,8 +1,9 @@
-"""The story that several modules of this folder tell, and how wide it is."""
+"""The stories that several modules tell, and how wide they are."""
 
 import pytest
 
 from tests.backfill_story import past, supplied  # noqa: F401, fixtures
+from tests.e2e.turn_of_the_year import turn  # noqa: F401, a fixture
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The full report over the turn of a year: every figure by plain Python, refusals, two runs, a death half-way, undo."""
+"""The full report over the turn of a year: every figure by plain Python, refusals, and what was spoilt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -15,12 +14,11 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from flink_jobs import datagen, full_store, order_log, runs, stores
-from tests.local import Local, run_all
+from flink_jobs import full_store, runs, stores
+from tests.e2e.turn_of_the_year import FIRST, LAST, TOPIC, Turn
+from tests.local import Local
 
-FIRST, DAY = dt.date(2025, 12, 27), dt.date(2026, 1, 4)
-EMPTY, BEFORE = dt.date(2025, 12, 30), DAY - dt.timedelta(1)
-TOPIC = "turn-of-the-year"
+DAY, BEFORE = LAST, LAST - dt.timedelta(1)
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,9 @@ class Story:
     ledger: Path
     out: Path
 
-    def full_report(self, *arguments: str, code: int = 0, root: Path | None = None) -> str:
-        more = {} if root is None else {"root": root}
+    def full_report(self, *arguments: str, code: int = 0) -> str:
         given = ("--day", str(DAY), "--out", str(self.out), *arguments)
-        return self.local.samewater("full-report", *given, code=code, conf=self.local.wide, **more)
+        return self.local.samewater("full-report", *given, code=code, conf=self.local.wide)
 
     def published(self, day: dt.date = DAY) -> runs.Publication | None:
         with stores.hbase(self.local.settings) as connection:
@@ -40,20 +37,8 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    settings = local.settings
-    spec = datagen.Spec.by(settings, seed=4, first=FIRST, last=DAY, orders=300, empty=frozenset({EMPTY}))
-    plan = datagen.Plan(spec)
-    ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
-    datagen.write_ledger(plan, ledger)
-    order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
-    order_log.produce(settings, TOPIC, plan.records())
-    _, streaming, batch = run_all(local, TOPIC, FIRST, DAY)
-    with stores.hbase(settings) as connection:  # whichever run was first: history of both modes
-        for n in range((DAY - FIRST).days + 1):
-            run, day = runs.get(connection, streaming if n % 2 else batch), str(FIRST + dt.timedelta(n))
-            runs.publish(connection, runs.REPORT, day, runs.publication_of(connection, settings, run, day))
-    return Story(local, ledger, tmp_path_factory.mktemp("reports"))
+def story(turn: Turn, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return Story(turn.local, turn.ledger, tmp_path_factory.mktemp("reports"))
 
 
 Sums = dict[tuple[str, str], tuple[int, int, set[str]]]
@@ -188,34 +173,6 @@ def test_a_city_is_looked_up_by_its_key(story: Story):
     assert {name: row[name] for name in full_store.FIGURES if row[name]} == wanted["440000|440300"]
     assert "not known" in story.local.samewater("lookup", "--day", str(DAY), "--city", "Atlantis", code=2)
     assert "no full report" in story.local.samewater("lookup", "--day", "2031-01-01", "--city", "Shenzhen", code=2)
-
-
-def test_a_run_that_dies_half_way_leaves_the_old_report_and_the_next_gives_the_same_bytes(
-    story: Story, changed: Callable
-):
-    old = story.published()
-    assert old is not None
-    pages = {file.name: file.read_bytes() for file in (story.out / str(DAY)).iterdir()}
-    die = ("    folder = stores.run_folder(settings, PAGES, day, run_id)\n", "    import os; os._exit(9)\n")
-    story.full_report(code=2, root=changed({"flink_jobs/full_store.py": [die]}))
-    assert story.published() == old
-    story.full_report()
-    new = story.published()
-    assert new is not None and new.run_id != old.run_id
-    assert (new.digest, new.rows, new.previous[0]) == (old.digest, old.rows, old.run_id)
-    assert {file.name: file.read_bytes() for file in (story.out / str(DAY)).iterdir()} == pages
-    assert len(pages) == 2 and all(pages.values())
-    settings = story.local.settings
-    with stores.hdfs(settings) as files:
-        for dataset in (full_store.REPORT, full_store.INPUTS):
-            contents = [
-                [files.cat_file(name) for name in files.ls(stores.run_folder(settings, dataset, str(DAY), run), False)]
-                for run in (old.run_id, new.run_id)
-            ]
-            assert contents[0] == contents[1] and contents[0] and contents[0][0]
-    story.local.samewater("publish", old.run_id, "--day", str(DAY), "--instead-of", new.run_id)
-    again = story.published()
-    assert again is not None and again.run_id == old.run_id and again.digest == old.digest
 
 
 def test_a_report_is_not_made_of_what_was_spoilt_after_it_was_reconciled(story: Story):

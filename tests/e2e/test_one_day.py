@@ -302,7 +302,7 @@ def test_what_keeps_rows_takes_them_from_another_task(story: Story):
 
 
 def test_a_broken_rule_turns_reconcile_red(story: Story, changed: Callable):
-    """Other broken rules: tests/unit/test_core.py, tests/sql/test_broken_rules.py."""
+    """Other broken rules: tests/unit/test_core.py, tests/sql/test_broken_rules.py, tests/faults/test_pauses.py."""
     root = changed({"udfs/judge.py": [("at < came - rules.lateness_ms", "at <= came - rules.lateness_ms")]})
     run = story.local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", str(FIRST), "--to", str(FIRST), root=root
@@ -386,56 +386,3 @@ def test_a_replay_of_one_day_at_parallelism_1_equals_the_log_too(places: Story):
     places.reconcile(code=0, streaming=run, days=DAYS[:2])
     assert not is_marked(places.local, run, EMPTY)
     cancel(places.local, run)
-
-
-def test_an_idle_timeout_turns_reconcile_red(places: Story, changed: Callable):
-    """A partition pauses while the other goes on: with a timeout the job passes it by and loses what it brings."""
-    local, topic = places.local, "orders-paused"
-    root = changed(
-        {
-            "sql/bind/orders_kafka.sql": [
-                ("'format' = 'raw',", "'format' = 'raw', 'scan.watermark.idle-timeout' = '1 s',")
-            ]
-        }
-    )
-    noon = local.settings.time.day_start(FIRST) + 12 * 3_600_000
-    end = order_log.closing_time(local.settings.time, FIRST)
-    minutes = range(noon, end + 1, 60_000)
-
-    def record(partition: int, at: int) -> order_log.Record:
-        text = (
-            f'{{"order_id":"P{partition}-{at}","order_time":{at - 1000},"user_id":"U1","province":"110000",'
-            f'"city":"110100","amount":"1.00"}}'
-        )
-        return order_log.Record(partition, at, text.encode() if at < end - 1_800_000 else order_log.HEARTBEAT)
-
-    order_log.create_topic(local.settings, topic, 2)
-    run = local.submit("daily_report", "--topic", topic, root=root)
-    order_log.produce(local.settings, topic, (record(0, at) for at in minutes))
-
-    def passed() -> bool:
-        # While one partition goes on, the other is idle alone: were both so at once, the watermark would stand.
-        order_log.produce(local.settings, topic, [record(0, end)])
-        with stores.hbase(local.settings) as connection:
-            return bool(runs.markers(connection, str(FIRST), run, "s"))
-
-    wait_until(passed, "an hour that the job closed without the paused partition")
-    order_log.produce(local.settings, topic, (record(1, at) for at in minutes))
-    wait_until(lambda: is_marked(local, run, FIRST), "the marker of the day")
-    wait_until(lambda: is_filed(local, run, FIRST), "the files of the day")
-    batch = local.submit("daily_report", "--mode", "batch", "--topic", topic, "--from", str(FIRST), "--to", str(FIRST))
-    result = local.reconcile(
-        "--from",
-        str(FIRST),
-        "--topic",
-        topic,
-        "--stream",
-        run,
-        "--batch",
-        batch,
-        "--dashboard",
-        places.dashboard,
-        code=1,
-    )
-    assert "streaming: report" in differing(result) and "batch: report" not in differing(result)
-    cancel(local, run)

@@ -1,4 +1,4 @@
-"""The jobs and questions of sql/client/, run by Flink's SQL client: the same figures, and errors that are told."""
+"""The jobs and questions of sql/client/, run by Flink's SQL client: the same figures, across the archive's edge too."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
+from flink_jobs.log_reader import open_log
+from tests.archive_story import archive_of, forget
+from tests.e2e.turn_of_the_year import Turn
 from tests.local import Local, is_filed, is_final, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
@@ -31,20 +34,18 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(local: Local, turn: Turn, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """`turn` comes first, for the jobs of this one live on in the places that it needs."""
     settings = local.settings
-    spec = datagen.Spec.by(
-        settings,
-        seed=8,
-        first=DAY,
-        last=DAY,
-        orders=2_000,
-    )
+    spec = datagen.Spec.by(settings, seed=8, first=DAY, last=DAY, orders=2_000)
     plan = datagen.Plan(spec)
     ledger = tmp_path_factory.mktemp("ledger") / "ledger.parquet"
     datagen.write_ledger(plan, ledger)
+    records = list(plan.records())
     order_log.create_topic(settings, TOPIC, settings.kafka.partitions)
-    order_log.produce(settings, TOPIC, plan.records())
+    order_log.produce(settings, TOPIC, records[: len(records) // 2])
+    local.samewater("archive", "--topic", TOPIC)
+    order_log.produce(settings, TOPIC, records[len(records) // 2 :])
     scripts = (("dashboard", "--topic", TOPIC), ("report", "--topic", TOPIC), ("report", "--mode", "batch", *DAYS))
     # At once: the client of one does one thing after the other.
     with ThreadPoolExecutor() as clients:
@@ -59,15 +60,27 @@ def test_all_jobs_of_the_sql_client_equal_the_log(story: Story):
     wait_until(lambda: is_final(local, story.dashboard, DAY), "the last final minute")
     named = ("--stream", story.report, "--batch", story.batch, "--dashboard", story.dashboard)
     local.reconcile("--from", str(DAY), "--topic", TOPIC, *named, "--ledger", str(story.ledger), code=0)
-    # The scripts put together what the jobs are made of: a run started the other way has the same logic.
-    submitted = local.submit("daily_report", "--mode", "batch", *DAYS)
     with stores.hbase(settings) as connection:
-        assert runs.get(connection, story.batch).logic == runs.get(connection, submitted).logic
         assert runs.get(connection, story.dashboard).state == "running"
 
 
-def test_questions_are_answered_from_the_log_and_from_what_the_runs_wrote(story: Story):
+def test_the_scripts_put_together_what_the_jobs_are_made_of(story: Story, turn: Turn):
+    with stores.hbase(story.local.settings) as connection:
+        for by_client, submitted in (
+            (story.dashboard, turn.dashboard),
+            (story.report, turn.streaming),
+            (story.batch, turn.batch),
+        ):
+            assert runs.get(connection, by_client).logic == runs.get(connection, submitted).logic
+
+
+def test_questions_are_answered_across_the_edge_of_the_archive_and_from_what_the_runs_wrote(story: Story):
     settings = story.local.settings
+    edge = archive_of(story.local, TOPIC).edge
+    with open_log(settings, TOPIC) as log:
+        assert all(0 < edge[partition] < span.end for partition, span in log.reach().items())
+    # The day has lost its beginning in the log, and its end is not archived.
+    forget(story.local, TOPIC, {partition: until // 2 for partition, until in edge.items()})
     with stores.hdfs(settings) as files:  # as a batch run has it that is at work, or was killed
         for dataset in stores.DATASETS:
             files.makedirs(f"{settings.hdfs.root}/{dataset}/.staging_1/task-0-attempt-0/dt={DAY}/run=other")

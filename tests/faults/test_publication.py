@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from flink_jobs import clean, compiled, datagen, order_log, readers, runs, stores
+from flink_jobs import clean, compiled, datagen, full_store, order_log, readers, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.runs import Run
 from flink_jobs.settings import Settings
@@ -352,6 +352,44 @@ def test_a_reader_beside_a_writer_sees_whole_versions_only_and_never_goes_back(s
         writing.result()
     assert len(set(seen)) > 3, "it never read in between"
     assert readers.read_report(story.settings, str(DAY), run.run_id).table == one_city(24)
+
+
+def test_a_full_report_that_dies_half_way_leaves_the_old_one_and_the_next_gives_the_same_bytes(
+    story: Story, changed: Callable, tmp_path_factory: pytest.TempPathFactory
+):
+    settings, out = story.settings, tmp_path_factory.mktemp("reports")
+    story.publish(story.batch)
+
+    def make(code: int = 0, **where: Any) -> runs.Publication | None:
+        given = ("--day", str(DAY), "--out", str(out), "--anyway")  # nobody has reconciled it
+        story.local.samewater("full-report", *given, code=code, conf=story.local.wide, **where)
+        with stores.hbase(settings) as connection:
+            return runs.published(connection, runs.FULL_REPORT, str(DAY))
+
+    def pages() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (out / str(DAY)).iterdir()}
+
+    old = make()
+    assert old is not None and old.rows > 100
+    written = pages()
+    assert len(written) == 2 and all(written.values())
+    die = ("    folder = stores.run_folder(settings, PAGES, day, run_id)\n", "    import os; os._exit(9)\n")
+    assert make(2, root=changed({"flink_jobs/full_store.py": [die]})) == old
+    new = make()
+    assert new is not None and new.run_id != old.run_id
+    assert (new.digest, new.rows, new.previous[0]) == (old.digest, old.rows, old.run_id)
+    assert pages() == written
+    with stores.hdfs(settings) as files:
+        for dataset in (full_store.REPORT, full_store.INPUTS):
+            contents = [
+                [files.cat_file(name) for name in files.ls(stores.run_folder(settings, dataset, str(DAY), run), False)]
+                for run in (old.run_id, new.run_id)
+            ]
+            assert contents[0] == contents[1] and contents[0] and contents[0][0]
+    story.local.samewater("publish", old.run_id, "--day", str(DAY), "--instead-of", new.run_id)
+    with stores.hbase(settings) as connection:
+        again = runs.published(connection, runs.FULL_REPORT, str(DAY))
+    assert again is not None and again.run_id == old.run_id and again.digest == old.digest
 
 
 # ---------------------------------------------------------------- who is gone
