@@ -21,7 +21,7 @@ from flink_jobs.order_log import HEARTBEAT, Producer, Record
 from tests.bench.figures import Figures
 from tests.bench.place import Place, Say
 
-WARM_UP_S, MEASURED_S, POLL_S = 30.0, 40.0, 0.002
+WARM_UP_S, MEASURED_S, POLL_S = 30.0, 40.0, 0.005
 LINGER_MS = 5  # the default of Kafka's own client since 4.0
 PROBES_S = 20
 LOST_S = 60.0
