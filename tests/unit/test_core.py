@@ -334,7 +334,9 @@ def pack_of(payload: bytes = value()) -> bytes:
 def test_a_pack_of_another_version_fails_loudly():
     pack = bytearray(pack_of())
     pack[3] += 1
-    with pytest.raises(UnknownPack, match="version 2, these functions read version 1"):
+    with pytest.raises(
+        UnknownPack, match=f"version {RECORDS.version + 1}, these functions read version {RECORDS.version}"
+    ):
         settle([bytes(pack)], BY_RULES)
 
 
@@ -349,8 +351,8 @@ def test_a_pack_of_another_kind_fails_loudly():
         packs.read(KEYS, [pack_of()])
 
 
-def test_a_pack_keeps_its_rows_compressed_or_not():
-    for kind in (packs.IDS, packs.KEYS, packs.LATE_ORDERS):
+def test_a_pack_keeps_its_rows_in_whichever_form():
+    for kind in (packs.IDS, packs.KEYS, packs.LATE_ORDERS, packs.CANDIDATES):
         schema = kind.parts[0]
         empty = packs.read(kind, [packs.write(kind, None)])[0]
         assert len(empty) == 0 and empty.schema == schema
@@ -373,8 +375,9 @@ NOT_NULL = {pa.string(): "O-22", pa.int64(): -2, pa.int32(): 70_000, pa.int16():
 
 
 def samples(kind: packs.Kind, field: pa.Field) -> list[Any]:
-    """Two values of a column; a compressed pack holds no NULL."""
-    return [NOT_NULL[field.type] if one is None and kind.compressed else one for one in SAMPLES[field.type]]
+    """Two values of a column; a pack by planes holds no NULL."""
+    by_planes = kind.form == packs.PLANES
+    return [NOT_NULL[field.type] if one is None and by_planes else one for one in SAMPLES[field.type]]
 
 
 def test_packs_that_stand_in_savepoints_are_read_as_they_were_written():
