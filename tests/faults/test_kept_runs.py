@@ -14,6 +14,7 @@ from tests.local import Local, is_final, wait_until
 RELEASES = {
     "one-entry-for-each-order": "the first core, with one state entry and one timer for each order",
     "packs-1": "packs in state, docs/core.md",
+    "packs-2": "the same packs, compressed",
 }
 
 
