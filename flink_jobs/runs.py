@@ -262,14 +262,16 @@ def claim(connection: happybase.Connection, settings: Settings, run_id: str) -> 
     Raises `UserError` while another one holds it, and for a run that is cleaned. One whose process is gone from this
     machine, or that is older than a submission can take, was left behind.
     """
-    old: bytes | None = connection.table("runs").row(run_id.encode(), columns=[_CLAIM]).get(_CLAIM)
-    holder = _young(old)
-    if holder is not None:
-        raise UserError(f"run {run_id} is being submitted by {holder}; wait until that has ended")
     _, pid, started = process_id.own()
     new = f"{submitter()}/{secrets.token_hex(3)}/{pid}/{started} since {now_iso(settings)}"
-    if not check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
-        raise UserError(f"run {run_id} was submitted by somebody else at the same moment; wait until that has ended")
+    # Who is beaten at the same moment looks again, and names who beat him.
+    while True:
+        old: bytes | None = connection.table("runs").row(run_id.encode(), columns=[_CLAIM]).get(_CLAIM)
+        holder = _young(old)
+        if holder is not None:
+            raise UserError(f"run {run_id} is being submitted by {holder}; wait until that has ended")
+        if check_and_put_cell(connection, "runs", run_id.encode(), _CLAIM, old, new.encode()):
+            break
     try:
         refuse_cleaned(connection, run_id)  # afterwards: who cleans looks for a claim after having said so
     except UserError:
