@@ -36,7 +36,7 @@ them, 1.3 kB); by columns and bytes, compressed (`_planes_of`: least of many row
 
 
 class Kind(NamedTuple):
-    """What a pack holds. `form`: PLAIN, or compressed with zstd, for what stays in state for hours."""
+    """What a pack holds. `form`: PLAIN, WHOLE or PLANES."""
 
     name: str
     code: int
@@ -137,14 +137,14 @@ def read(kind: Kind, packs: Iterable[bytes], parts: int | None = None) -> list[p
     schemas = kind.parts[:parts]
     batches: list[list[pa.RecordBatch]] = [[] for _ in schemas]
     for pack in packs:
-        for found, schema, body in zip(batches, schemas, _bodies(kind, pack), strict=parts is None):
+        for found, schema, body in zip(batches, schemas, _bodies(kind, pack, len(schemas)), strict=True):
             if body is not None:
                 planes = kind.form == PLANES
                 found.append(_of_planes(body, schema) if planes else pa.ipc.read_record_batch(body, schema))
     return [joined(found, schema) for found, schema in zip(batches, schemas, strict=True)]
 
 
-def _bodies(kind: Kind, pack: bytes) -> list[pa.Buffer | None]:
+def _bodies(kind: Kind, pack: bytes, wanted: int) -> list[pa.Buffer | None]:
     if len(pack) < _HEAD.size:
         raise UnknownPack(f"a value of {len(pack)} bytes is no pack of {kind.name}")
     magic, code, version, parts = _HEAD.unpack_from(pack)
@@ -160,7 +160,7 @@ def _bodies(kind: Kind, pack: bytes) -> list[pa.Buffer | None]:
     at += -at % 8
     whole = pa.py_buffer(pack)
     found: list[pa.Buffer | None] = []
-    for length in lengths:
+    for length in lengths[:wanted]:
         body = whole.slice(at, length)
         if length and kind.form != PLAIN:
             (inflated,) = _LENGTH.unpack_from(pack, at)
