@@ -115,7 +115,7 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callabl
     number = sent = 0
     begin = time.time()
     counted_from = begin + WARM_UP_S
-    next_probe = next_beat = begin
+    next_probe = next_beat = next_look = begin
 
     def look() -> None:
         for probe, at in arrived(waiting):
@@ -148,8 +148,10 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callabl
                 province, city = crowd[sent % len(crowd)]
                 producer.send(_order(f"bulk-{sent}", wall, province, city, sent % settings.kafka.partitions))
                 sent += 1
-            producer.poll(POLL_S)
-            look()
+            producer.poll(POLL_S)  # less, when something was delivered
+            if time.time() >= next_look:
+                next_look = time.time() + POLL_S
+                look()
     ended = time.time()
     deadline = ended + LOST_S
     while waiting and time.time() < deadline:
