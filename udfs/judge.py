@@ -5,12 +5,13 @@ in one order minute, in the row of one of its own records. A timely record stand
 does an invalid one whose order time is timely; any other in the minute of its ingest time. The rules are those of the
 order contract (README.md). Pure; any split of a log into batches leads to the same records in the same minutes.
 
-A record in the canonical spelling is read by one regular expression and one pass over its quotes, all records at once;
-any other spelling by udfs/strict_json.py, orders many at once and the rest one by one.
+A record in the canonical spelling is read by one regular expression and one pass over its quotes, all records at once
+where they are many; any other spelling by udfs/strict_json.py, orders many at once and the rest one by one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -42,12 +43,16 @@ from udfs.strict_json import Columns, Fields, columns_of, read_fields, read_orde
 EARLIEST, LATEST = 946_684_800_000, 4_102_444_800_000  # of order_time: 2000 to 2099 UTC, [EARLIEST, LATEST)
 HEARTBEAT_VALUE = b'{"heartbeat":true}'
 CANONICAL = (
-    r'^\{"order_id":"[A-Za-z0-9._:-]{1,64}","order_time":[1-9][0-9]{11,12},"user_id":"[A-Za-z0-9._:-]{1,64}",'
-    r'"province":"[A-Za-z0-9._-]{1,32}","city":"[A-Za-z0-9._-]{1,32}",'
-    r'"amount":"-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?"\}$'
+    r'^\{"order_id":"([A-Za-z0-9._:-]{1,64})","order_time":([1-9][0-9]{11,12}),"user_id":"([A-Za-z0-9._:-]{1,64})",'
+    r'"province":"([A-Za-z0-9._-]{1,32}","city":"[A-Za-z0-9._-]{1,32})",'
+    r'"amount":"(-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?)"\}$'
 )
+FEW = 256
+"""So many records at most are read one by one: Arrow compiles an expression anew for each batch, which takes it as long
+as Python takes to match it 300 times."""
 _QUOTES = 22  # of a canonical record
 _BETWEEN = '","city":"'  # of province and city in a canonical record
+_matched = re.compile(CANONICAL).fullmatch
 _REASON = {reason: number for number, reason in enumerate(REASONS)}
 
 
@@ -95,9 +100,8 @@ class Judge:
 
     def __call__(self, payload: pa.Array, partition: Array, offset: Array, ingest: Array) -> list[Carried]:
         """Judge records: values (binary, NULL for a tombstone), places in the log, and ingest times (epoch ms)."""
-        canonical = pc.fill_null(pc.match_substring_regex(payload, CANONICAL), False).to_numpy(zero_copy_only=False)
+        canonical, orders = self._few(payload) if len(payload) <= FEW else self._many(payload)
         others = _Others(payload, partition, offset, ingest, self._rules.shares)
-        orders = self._canonical(payload, np.flatnonzero(canonical))
         if not canonical.all():
             orders = _joined(orders, self._odd(payload, np.flatnonzero(~canonical), others))
         rules, at, came = self._rules, orders.order_time, ingest[orders.rows]
@@ -110,6 +114,29 @@ class Judge:
             verdicts = np.where(~valid[rest], INVALID, np.where(late[rest], LATE, FUTURE))
             self._put_aside(orders, rest, verdicts, in_bounds, others)
         return self._packed(orders, np.flatnonzero(timely), partition, offset, ingest, others)
+
+    def _few(self, payload: pa.Array) -> tuple[Array, _Orders]:
+        """What `_many` gives, record by record."""
+        found = [None if value is None else _matched(value.decode("latin-1")) for value in payload.to_pylist()]
+        canonical = np.array([match is not None for match in found], bool)
+        if not canonical.any():
+            return canonical, _NO_ORDERS
+        ids, times, users, places, amounts = zip(*(match.groups() for match in found if match), strict=True)
+        return canonical, _Orders(
+            np.flatnonzero(canonical),
+            pa.array(ids, pa.string()),
+            np.array([int(time) for time in times], np.int64),
+            pa.array(users, pa.string()),
+            np.array([self._place_of.get(place, -1) for place in places], np.int32),
+            pa.array(places, pa.string()),
+            pa.array(amounts, pa.string()),
+            pa.nulls(len(ids), pa.binary()),
+        )
+
+    def _many(self, payload: pa.Array) -> tuple[Array, _Orders]:
+        """Which records have the canonical spelling (bool each), and what they say."""
+        canonical = pc.fill_null(pc.match_substring_regex(payload, CANONICAL), False).to_numpy(zero_copy_only=False)
+        return canonical, self._canonical(payload, np.flatnonzero(canonical))
 
     def _canonical(self, payload: pa.Array, rows: Array) -> _Orders:
         if not len(rows):
@@ -138,7 +165,7 @@ class Judge:
             others.add(row, HEARTBEAT, None, None, None, None)
         rows, values = rows[~is_beat], values.filter(pa.array(~is_beat))
         listed = values.to_pylist()
-        chosen, fields = read_orders(listed)
+        chosen, fields = read_orders(listed) if len(listed) > FEW else ([], columns_of(()))
         left = np.ones(len(rows), bool)
         left[chosen] = False
         whole: list[int] = []
@@ -227,23 +254,28 @@ class Judge:
     ) -> list[Carried]:
         shares = self._rules.shares
         group = orders.order_time[which] // MINUTE_MS * shares
-        group += shares_of(orders.order_id.take(pa.array(which)), shares)
+        if shares > 1:
+            group += shares_of(orders.order_id.take(pa.array(which)), shares)
         by_group = np.argsort(group, kind="stable")
         sorted_groups, chosen = group[by_group], which[by_group]
         rows, take = orders.rows[chosen], pa.array(chosen)
+        texts = (orders.order_id, orders.user_id, orders.amount, orders.spelling)
+        if len(which) < len(orders.rows) or np.diff(group).any():  # else all of one minute, as live records are
+            texts = tuple(column.take(take) for column in texts)
+        ids, users, amounts, spelling = texts
         table = batch(
             ORDER_COLUMNS,
             (
-                orders.order_id.take(take),
+                ids,
                 pa.array(orders.order_time[chosen]),
                 pa.array(ingest[rows]),
                 pa.array(partition[rows].astype(np.int32)),
                 pa.array(offset[rows].astype(np.int64)),
-                orders.user_id.take(take),
+                users,
                 pa.array(orders.place[chosen].astype(np.int16)),
-                cents_of(orders.amount.take(take)),
-                orders.amount.take(take),
-                orders.spelling.take(take),
+                cents_of(amounts),
+                amounts,
+                spelling,
             ),
         )
         aside = others.batches()

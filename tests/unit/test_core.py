@@ -21,6 +21,7 @@ from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,7 @@ from flink_jobs import datagen, job, oracle
 from flink_jobs.settings import Settings
 from flink_jobs.truth import rules_of
 from tests.unit.test_oracle import DAY, MIDNIGHT, NEXT_MIDNIGHT, NOON, REGIONS, RULES, value
+from udfs import judge as judge_module
 from udfs import packs, tallies
 from udfs.admit import admit, of_log, of_supply
 from udfs.arrivals import Arrivals
@@ -72,14 +74,19 @@ def batches(records: list[oracle.Record], sizes: Iterable[int]) -> Iterable[list
 def judged(
     judge: Judge, rules: Rules, records: list[oracle.Record], sizes: Iterable[int]
 ) -> dict[tuple[int, int], list[bytes]]:
-    """(minute, share) -> its packs; each is held against the window that SQL will look for it in."""
+    """(minute, share) -> its packs; each is held against the window that SQL will look for it in.
+
+    In turn a batch is read all at once and record by record.
+    """
     found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
-    for part in batches(records, sizes):
+    for number, part in enumerate(batches(records, sizes)):
         partition, offset, ingest, values = zip(*part, strict=True)
         came = np.array(ingest, np.int64)
         arrays = (np.array(partition, np.int32), np.array(offset, np.int64), came)
         carriers = []
-        for row, minute, share, pack in judge(pa.array(values, pa.binary()), *arrays):
+        with mock.patch.object(judge_module, "FEW", len(part) if number % 2 else 0):
+            carried = judge(pa.array(values, pa.binary()), *arrays)
+        for row, minute, share, pack in carried:
             safe = int(came[row]) - rules.lateness_ms
             assert minute - rules.lateness_ms - rules.future_ms <= safe < minute + MINUTE_MS
             carriers.append(row)
@@ -321,6 +328,31 @@ def test_the_first_of_equal_ingest_times_is_by_the_digest_of_the_value_as_it_sto
     found = core(records, BY_RULES, [3] * 9, random.Random(2))
     (kept,) = set(range(len(texts))) - {offset for _, offset, *_ in found.rejected}
     assert records[kept][3] == min(texts, key=lambda text: hashlib.md5(text).digest())
+
+
+# ---------------------------------------------------------------- one by one, or all at once
+
+SPELT = value()
+NEARLY = (
+    *(SPELT + b"\n", b"\n" + SPELT, SPELT[:-1], SPELT + b" ", SPELT.replace(b":", b": "), SPELT.upper(), b"", None),
+    *(SPELT.replace(b"O-1", b"\xc3\xa9"), SPELT.replace(b"O-1", b"\xb2"), SPELT.replace(b"O-1", b"\x00")),
+    *(value(order_id="x" * n) for n in (1, 64, 65)),
+    *(value(province="p" * n, city="c" * n) for n in (1, 32, 33)),
+    *(value(order_time=at) for at in (99_999_999_999, 100_000_000_000, 9_999_999_999_999, 10_000_000_000_000)),
+    *(value(amount=text) for text in ("0", "-0", "00", "1.", "1.2", "1.23", "1.234", "9" * 10, "9" * 11, "-.5", "1e1")),
+)
+
+
+def test_few_records_are_read_as_many_are():
+    payload = pa.array([SPELT, *NEARLY, SPELT], pa.binary())
+    judge = Judge(BY_RULES)
+    (few, by_one), (many, at_once) = judge._few(payload), judge._many(payload)
+    assert few.tolist() == many.tolist() and 10 < int(few.sum()) < len(payload) - 10
+    for one, other in zip(by_one, at_once, strict=True):
+        assert one.dtype == other.dtype if isinstance(one, np.ndarray) else one.type == other.type
+        assert one.tolist() == other.tolist()
+    nothing = pa.array([None, b"{}"], pa.binary())
+    assert not judge._few(nothing)[0].any() and not judge._many(nothing)[0].any()
 
 
 # ---------------------------------------------------------------- packs
