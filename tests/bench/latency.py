@@ -3,17 +3,22 @@
 Orders flow at a steady rate into a topic of their own. Twenty times a second one of them is a probe: it goes to a
 province that gets nothing else, so that its count in the minute's field tells exactly when it has arrived. Append:
 when `produce` is called, so the producer's own linger counts. Readable: when a reader that asks some hundred times a
-second gets it.
+second gets it. Measured is what a job does that has been at work for a while: the JVM compiles it first, which takes a
+third of a core for minutes.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 from flink_jobs import regions, stores
 from flink_jobs.order_format import Order, canonical
@@ -25,6 +30,8 @@ WARM_UP_S, MEASURED_S, POLL_S = 30.0, 40.0, 0.005
 LINGER_MS = 5  # the default of Kafka's own client since 4.0
 PROBES_S = 20
 LOST_S = 60.0
+CALM, LOOK_S, COLD_S = 0.1, 10.0, 300.0
+"""A JVM is warm when its compilers take less than a tenth of a core over 10 s; waited for is 5 min at most."""
 ASKED_AT_ONCE = 40  # the oldest: when the job is behind, asking for all would slow it further
 
 
@@ -46,12 +53,13 @@ Arrived = Callable[[Waiting], list[tuple[Probe, float]]]
 
 class Flow(NamedTuple):
     """`probes`: of each after the warm-up, when it was appended (epoch s) and how long it took (ms); `unread`: how many
-    could not be read a minute after the end; `sent`: orders/s.
+    could not be read a minute after the end; `sent`: orders/s; `warm_up`: how long that took (s).
     """
 
     probes: list[tuple[float, float]]
     unread: int
     sent: float
+    warm_up: float
 
     @property
     def latencies(self) -> list[float]:
@@ -75,6 +83,7 @@ def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int,
                 figures.add(f"probes at {rate:,} orders/s, {with_what}", len(found.latencies), "")
                 figures.add(f"probes never read at {rate:,} orders/s, {with_what}", found.unread, "")
                 figures.add(f"orders sent at {rate:,} orders/s, {with_what}", found.sent, "orders/s")
+                figures.add(f"warm-up at {rate:,} orders/s, {with_what}", found.warm_up, "s")
         for rate in rates:
             for name in ("p50", "p99"):
                 figures.compare(
@@ -88,7 +97,8 @@ def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
     jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
     started = [place.start(job, "--topic", topic) for job in jobs]
     try:
-        return flow(place, topic, rate, redis_reader(place, started[0].run_id))
+        compilers = Compilers(lambda: compiling(place.pid("realtime-taskmanager")))
+        return flow(place, topic, rate, redis_reader(place, started[0].run_id), is_warm=compilers.are_calm)
     finally:
         for run in started:
             place.cancel(run)
@@ -99,10 +109,53 @@ def for_a_while(seconds: float) -> bool:
     return seconds < MEASURED_S
 
 
-def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callable[[float], bool] = for_a_while) -> Flow:
+def after_a_while(seconds: float) -> bool:
+    """Whether the warm-up is over, so long after its begin."""
+    return seconds >= WARM_UP_S
+
+
+class Compilers:
+    """Those of a JVM: are they done with what is new to them?"""
+
+    def __init__(self, spent: Callable[[], float]) -> None:
+        """`spent`: the processor seconds that they have taken so far."""
+        self._spent = spent
+        self._seen: tuple[float, float] | None = None  # when, and how much had been spent then
+
+    def are_calm(self, seconds: float) -> bool:
+        """Whether the warm-up is over, so long after its begin (s): by what they did in the last LOOK_S."""
+        if self._seen is not None and seconds - self._seen[0] < LOOK_S:
+            return False
+        before, self._seen = self._seen, (seconds, self._spent())
+        if before is None or not after_a_while(seconds):
+            return False
+        return self._seen[1] - before[1] < CALM * (seconds - before[0]) or seconds >= COLD_S
+
+
+def compiling(taskmanager: int) -> float:
+    """The processor seconds that the compilers of a TaskManager's JVM have taken, by its process id or its parent's."""
+    total = 0.0
+    root = psutil.Process(taskmanager)
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess, FileNotFoundError):  # it has ended meanwhile
+            for thread in process.threads() if process.name() == "java" else ():
+                name = Path(f"/proc/{process.pid}/task/{thread.id}/comm").read_text(encoding="ascii")
+                total += (thread.user_time + thread.system_time) * name.startswith(("C1 ", "C2 "))
+    return total
+
+
+def flow(
+    place: Place,
+    topic: str,
+    rate: int,
+    arrived: Arrived,
+    goes_on: Callable[[float], bool] = for_a_while,
+    is_warm: Callable[[float], bool] = after_a_while,
+) -> Flow:
     """Let orders flow at this rate, with probes among them, and see when they arrive.
 
-    `goes_on` is asked again and again, with the seconds since the end of the warm-up (negative before).
+    `goes_on` is asked again and again, with the seconds since the end of the warm-up (negative before); before that
+    `is_warm` with those since its begin.
     """
     settings = place.settings
     known = regions.load(settings.regions_file())
@@ -114,7 +167,7 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callabl
     took: list[tuple[float, float]] = []
     number = sent = 0
     begin = time.time()
-    counted_from = begin + WARM_UP_S
+    counted_from = math.inf
     next_probe = next_beat = next_look = begin
 
     def look() -> None:
@@ -124,6 +177,8 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callabl
 
     with Producer(settings, topic, linger_ms=LINGER_MS) as producer:
         while goes_on((now := time.time()) - counted_from):
+            if counted_from == math.inf and is_warm(now - begin):
+                counted_from = now
             wall = int(now * 1000)
             if now >= next_beat:
                 for partition in range(settings.kafka.partitions):
@@ -158,7 +213,7 @@ def flow(place: Place, topic: str, rate: int, arrived: Arrived, goes_on: Callabl
         look()
     # A probe that has not come by then is told with what it has waited so far: too slow is no reason to leave it out.
     late = [(at, (time.time() - at) * 1000) for at in waiting.values() if at >= counted_from]
-    return Flow(took + late, len(waiting), sent / (ended - begin))
+    return Flow(took + late, len(waiting), sent / (ended - begin), counted_from - begin)
 
 
 def redis_reader(place: Place, run_id: str) -> Arrived:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from flink_jobs.settings import DEFAULT_FILE, Settings
-from tests.bench import alone, cost, throughput
+from tests.bench import alone, cost, latency, throughput
 from tests.bench.cost import Cost, Family
 from tests.bench.figures import Figures
 
@@ -108,3 +109,23 @@ def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_th
     report = throughput.REPORT
     assert found[f"{report}, stores, 20 orders / {report}, blackhole, 20 orders"]["median"] == pytest.approx(1.5)
     assert found[f"{report}, stores, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("spent", "warm_at"),
+    [
+        ({0: 0.0, 10: 4.0, 20: 8.0, 30: 12.0, 40: 12.5, 50: 13.0}, 40),  # calm once they take less
+        ({0: 0.0}, 30),  # never before the least time
+        ({at: at * 0.5 for at in range(0, 400, 10)}, 300),  # at the latest
+    ],
+)
+def test_a_jvm_is_warm_once_its_compilers_are_calm(spent: dict[int, float], warm_at: int):
+    now = 0
+    compilers = latency.Compilers(lambda: spent[max(at for at in spent if at <= now)])
+    while not compilers.are_calm(now):
+        now += 1
+    assert now == warm_at
+
+
+def test_the_compilers_of_what_is_no_jvm_take_nothing():
+    assert latency.compiling(os.getpid()) == 0.0
