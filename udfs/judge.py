@@ -136,17 +136,15 @@ class Judge:
     def _many(self, payload: pa.Array) -> tuple[Array, _Orders]:
         """Which records have the canonical spelling (bool each), and what they say."""
         canonical = pc.fill_null(pc.match_substring_regex(payload, CANONICAL), False).to_numpy(zero_copy_only=False)
-        return canonical, self._canonical(payload, np.flatnonzero(canonical))
-
-    def _canonical(self, payload: pa.Array, rows: Array) -> _Orders:
+        rows = np.flatnonzero(canonical)
         if not len(rows):
-            return _NO_ORDERS
+            return canonical, _NO_ORDERS
         records = payload if len(rows) == len(payload) else payload.take(pa.array(rows))
         _, octets = text_parts(records)
         quotes = np.flatnonzero(octets == ord('"')).astype(np.int32).reshape(len(rows), _QUOTES)
         place_text = _texts(octets, quotes[:, 12] + 1, quotes[:, 17])
         times = pc.cast(_texts(octets, quotes[:, 5] + 2, quotes[:, 6] - 1), pa.int64())
-        return _Orders(
+        return canonical, _Orders(
             rows,
             _texts(octets, quotes[:, 2] + 1, quotes[:, 3]),
             times.to_numpy(),
