@@ -167,10 +167,14 @@ class Producer:
     still queued.
     """
 
-    def __init__(self, settings: Settings, topic: str, speed: float | None = None, linger_ms: int = 50) -> None:
+    def __init__(
+        self, settings: Settings, topic: str, speed: float | None = None, linger_ms: int | None = None
+    ) -> None:
         """`speed`: ingest-time milliseconds per millisecond of the wall clock; None sends without waiting. `linger_ms`:
-        how long a record may wait for others to travel with; at a speed 5, the default of Kafka's own client.
+        how long a record may wait for others to travel with; None: 5 at a speed, as Kafka's own client has it, else 50.
         """
+        if linger_ms is None:
+            linger_ms = 50 if speed is None else 5
         topic_partitions(settings, topic)  # says in 10 s what librdkafka would retry for minutes
         self.delivered = 0
         self._topic = topic
@@ -183,7 +187,7 @@ class Producer:
                 "bootstrap.servers": settings.kafka.bootstrap,
                 "enable.idempotence": True,
                 "compression.type": "none",  # kafka-python, the independent consumer, has no codec but gzip
-                "linger.ms": linger_ms if speed is None else 5,
+                "linger.ms": linger_ms,
                 "batch.num.messages": 50_000,
                 "queue.buffering.max.messages": 200_000,
                 "delivery.timeout.ms": _DELIVERY_MS,
