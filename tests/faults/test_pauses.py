@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 
 from flink_jobs import checks, order_log, runs, stores
+from flink_jobs.order_format import Order, canonical
 from tests.local import Local, is_filed, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
@@ -26,11 +27,8 @@ def test_an_idle_timeout_turns_reconcile_red(local: Local, changed: Callable):
     minutes = range(noon, end + 1, 60_000)
 
     def record(partition: int, at: int) -> order_log.Record:
-        text = (
-            f'{{"order_id":"P{partition}-{at}","order_time":{at - 1000},"user_id":"U1","province":"110000",'
-            f'"city":"110100","amount":"1.00"}}'
-        )
-        return order_log.Record(partition, at, text.encode() if at < end - 1_800_000 else order_log.HEARTBEAT)
+        order = canonical(Order(f"P{partition}-{at}", at - 1000, "U1", "110000", "110100", 100))
+        return order_log.Record(partition, at, order if at < end - 1_800_000 else order_log.HEARTBEAT)
 
     order_log.create_topic(local.settings, TOPIC, 2)
     # Both partitions in one subtask: else the paused one's would be idle as a whole.
