@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from flink_jobs import oracle
-from flink_jobs.stores import ALL, Doubled, Table, cents, digest, yuan
+from flink_jobs.stores import ALL, FIELDS, Doubled, Table, cents, digest, yuan
 
 OK, DIFFERENT, MISSING, OPEN, UNKNOWN = "ok", "DIFFERENT", "MISSING", "OPEN", "not available"
 WRONG = (DIFFERENT, MISSING, OPEN)
 ABSENT = "-"  # how a row or field that is not there is shown
 CONFLICTING = f"{ALL}|conflicting"
 HOUR_MS = 3_600_000
+_OF_ANY_RUN = ("verdict", "reason", "ingest_time")  # of a rejected row
 
 
 class Difference(NamedTuple):
@@ -125,11 +126,25 @@ def stored_verdicts(stored: Table) -> Table:
 
 
 def rejected_table(day: oracle.Day) -> Table:
-    """`{partition}|{offset}` -> verdict, reason, ingest_time."""
-    return {
-        f"{r.partition:05}|{r.offset}": {"verdict": r.verdict, "reason": r.reason, "ingest_time": str(r.ingest_time)}
-        for r in day.rejected
-    }
+    """`{partition}|{offset}` -> cells as `stores.record_cells`."""
+    return {f"{r.partition:05}|{r.offset}": _record_cells(r, r.fields) for r in day.rejected}
+
+
+def _record_cells(record: oracle.Rejected | oracle.Admission, fields: oracle.Order | oracle.Fields) -> dict[str, str]:
+    cells = {"verdict": record.verdict, "reason": record.reason, "ingest_time": str(record.ingest_time)}
+    if record.md5:
+        cells["md5"] = record.md5.hex()
+    texts = (*fields[:-1], None if fields.cents is None else yuan(fields.cents))
+    return cells | {name: str(text) for name, text in zip(FIELDS, texts, strict=True) if text is not None}
+
+
+def as_kept(records: Table, whole: bool) -> Table:
+    """Rejected rows or admissions as a run keeps them: all of them or, of a run without `Run.whole_rows`, only what it
+    keeps in the same way, verdict, reason and ingest_time.
+    """
+    if whole:
+        return records
+    return {row: {name: cells[name] for name in cells if name in _OF_ANY_RUN} for row, cells in records.items()}
 
 
 def minute_table(day: oracle.Day) -> Table:
@@ -226,7 +241,7 @@ class StoredDay:
 
     `name`: what the run is called in the checks: `streaming`, `batch` or `backfill`. `sales`, `files`: version (epoch
     ms) -> table, from HBase (every marked version) and from HDFS (all that is there). `markers`: version -> rows,
-    orders, amount. `final`: the version at the end of the day.
+    orders, amount. `final`: the version at the end of the day. `whole_rows`: as `runs.Run`.
     """
 
     run_id: str
@@ -239,6 +254,7 @@ class StoredDay:
     doubled: list[Doubled]
     rejected: Table
     rejected_doubled: list[Doubled]
+    whole_rows: bool = True
 
     @property
     def day_sales(self) -> Table:
@@ -266,7 +282,8 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
     sums = {time_name(v): marker_sums(stored.sales.get(v, {})) for v in stored.markers}
     verdicts = stored_verdicts(stored.verdicts)
     counted = _sum(f.get("records", ABSENT) for row, f in verdicts.items() if row != CONFLICTING)
-    truth_sales, truth_rejected = sales_table(truth), rejected_table(truth)
+    truth_sales = sales_table(truth)
+    rejected = [as_kept(records, stored.whole_rows) for records in (rejected_table(truth), stored.rejected)]
     day_sales, day_files = stored.day_sales, stored.files.get(stored.final, {})
     versions = by_version(stored.sales), by_version(stored.files)
 
@@ -280,7 +297,7 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
         ),
         against("report", ("log", truth_sales), ("HBase", day_sales)),
         against("report files", ("log", truth_sales), ("HDFS", day_files), stored.doubled),
-        against("rejected", ("log", truth_rejected), ("HDFS", stored.rejected), stored.rejected_doubled),
+        against("rejected", ("log", rejected[0]), ("HDFS", rejected[1]), stored.rejected_doubled),
         against("every version", ("HBase", versions[0]), ("HDFS", versions[1])),
         against("levels", ("sums", totals_from_cities(day_sales)), ("HBase", stored_totals(day_sales))),
         against("markers", ("due", due), ("HBase", held)),
@@ -291,10 +308,11 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
 def check_modes(day: str, streaming: StoredDay, batch: StoredDay) -> list[Check]:
     """The stream's day is the batch's day: report, verdicts and rejected rows."""
     both = (streaming.run_id, batch.run_id)
+    whole = streaming.whole_rows and batch.whole_rows
     tables = {
         "report": (streaming.day_sales, batch.day_sales),
         "verdicts": (stored_verdicts(streaming.verdicts), stored_verdicts(batch.verdicts)),
-        "rejected": (streaming.rejected, batch.rejected),
+        "rejected": (as_kept(streaming.rejected, whole), as_kept(batch.rejected, whole)),
     }
     return [
         compare(day, f"streaming = batch: {name}", ("streaming", left), ("batch", right), both)
@@ -315,13 +333,9 @@ def check_dashboard(
 
 
 def admission_table(admissions: Iterable[oracle.Admission]) -> Table:
-    """`{day} {origin} {partition}|{offset}` -> verdict, reason, ingest_time of what a backfill looked at."""
+    """`{day} {origin} {partition}|{offset}` -> cells as `stores.record_cells`, of what a backfill looked at."""
     return {
-        f"{a.day} {a.origin} {a.partition:05}|{a.offset}": {
-            "verdict": a.verdict,
-            "reason": a.reason,
-            "ingest_time": str(a.ingest_time),
-        }
+        f"{a.day} {a.origin} {a.partition:05}|{a.offset}": _record_cells(a, a.fields if a.order is None else a.order)
         for a in admissions
     }
 

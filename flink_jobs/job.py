@@ -216,6 +216,7 @@ def prepare_over(
         cluster=flink_rest.CLUSTERS["batch" if request.replays else request.mode],
         replays=request.replays or "",
         provisional=bool(request.replays),
+        whole_rows=True,
     )
     options = flink_options(settings, run, request.parallelism, provisional or run.provisional) | dict(config)
     return Prepared(SqlFiles(settings, request.mode, rules, places), options, run)

@@ -33,6 +33,7 @@ ALL = "ALL"
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 
+_NAMES = ("order_id", "order_time", "user_id", "province", "city", "amount")  # of the fields in a record
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _AMOUNT = re.compile(r"(-?)(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,2}))?")
 _BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
@@ -81,6 +82,17 @@ class Order(NamedTuple):
     cents: int
 
 
+class Fields(NamedTuple):
+    """What can be read of a value that is no valid order: as `Order`, None where a field is not valid."""
+
+    order_id: str | None = None
+    order_time: int | None = None
+    user_id: str | None = None
+    province: str | None = None
+    city: str | None = None
+    cents: int | None = None
+
+
 class Verdict(NamedTuple):
     """What a value is when it is no valid order: `malformed`, `heartbeat` or `invalid`, and why.
 
@@ -96,7 +108,8 @@ class Judged(NamedTuple):
     """One record of the log with its verdict. `reason` is empty where the verdict says it all.
 
     `event_time` is a valid order time that is neither late nor too far ahead, whatever else is wrong with the record,
-    and the ingest time of any other. `md5`: of the value of a late record, which a backfill may have to put in order.
+    and the ingest time of any other. `md5`: of the value of a record that did not count, empty for a tombstone.
+    `fields`: of an invalid record, what can be read of it.
     """
 
     partition: int
@@ -107,6 +120,7 @@ class Judged(NamedTuple):
     reason: str
     order: Order | None
     md5: bytes = b""
+    fields: Fields = Fields()
 
 
 Record = tuple[int, int, int, bytes | None]
@@ -187,12 +201,7 @@ def _cents(amount: Any) -> int | None:
     return -cents if sign else cents
 
 
-def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
-    """Read one value of the log by the order contract, without its neighbours and its time.
-
-    Returns the order, or the verdict `malformed` (reason `empty`, `encoding` or `json`), `heartbeat`, or `invalid`
-    with the name of the first field that fails. Never raises for any bytes.
-    """
+def _decoded(value: bytes | None) -> dict[str, Any] | Verdict:
     if not value:
         return Verdict("malformed", "empty")
     if value == HEARTBEAT:
@@ -207,28 +216,48 @@ def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
         found = _decode(text)
     except ValueError:
         return Verdict("malformed", "json")
-    if type(found) is not dict:
-        return Verdict("malformed", "json")
+    return found if type(found) is dict else Verdict("malformed", "json")
+
+
+def _fields(found: dict[str, Any], regions: Regions) -> Fields:
     order_id, time, user_id = found.get("order_id"), found.get("order_time"), found.get("user_id")
-    province, city, amount = found.get("province"), found.get("city"), found.get("amount")
-    # type(), not isinstance(): True is an int for Python, and a float is none however whole it is.
-    if type(time) is not int or not EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME:
-        time = None
-    if not isinstance(order_id, str) or not _ID.fullmatch(order_id):
-        return Verdict("invalid", "order_id", time)
-    if time is None:
-        return Verdict("invalid", "order_time")
-    if not isinstance(user_id, str) or not _ID.fullmatch(user_id):
-        return Verdict("invalid", "user_id", time)
+    province, city = found.get("province"), found.get("city")
     if not isinstance(province, str) or province not in regions:
-        return Verdict("invalid", "province", time)
-    if not isinstance(city, str) or city not in regions[province]:
-        return Verdict("invalid", "city", time)
-    cents = _cents(amount)
-    if cents is None:
-        return Verdict("invalid", "amount", time)
+        province = None
+    if province is None or not isinstance(city, str) or city not in regions[province]:
+        city = None
+    # type(), not isinstance(): True is an int for Python, and a float is none however whole it is.
+    in_bounds = type(time) is int and EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME
     # The same few thousand codes and users come back all the time: keep one copy of each.
-    return Order(order_id, time, sys.intern(user_id), sys.intern(province), sys.intern(city), cents)
+    return Fields(
+        order_id if isinstance(order_id, str) and _ID.fullmatch(order_id) else None,
+        time if in_bounds else None,
+        sys.intern(user_id) if isinstance(user_id, str) and _ID.fullmatch(user_id) else None,
+        province and sys.intern(province),
+        city and sys.intern(city),
+        _cents(found.get("amount")),
+    )
+
+
+def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
+    """Read one value of the log by the order contract, without its neighbours and its time.
+
+    Returns the order, or the verdict `malformed` (reason `empty`, `encoding` or `json`), `heartbeat`, or `invalid`
+    with the name of the first field that fails. Never raises for any bytes.
+    """
+    found = _decoded(value)
+    if isinstance(found, Verdict):
+        return found
+    fields = _fields(found, regions)
+    if None not in fields:
+        return Order._make(fields)
+    return Verdict("invalid", _NAMES[fields.index(None)], fields.order_time)
+
+
+def fields_of(value: bytes | None, regions: Regions) -> Fields:
+    """What a value says of an order: each field that is valid, None for the others (all of what is no JSON object)."""
+    found = _decoded(value)
+    return Fields() if isinstance(found, Verdict) else _fields(found, regions)
 
 
 def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
@@ -246,9 +275,11 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
             at = order.order_time
             timely = at is not None and ingest - rules.lateness_ms <= at <= ingest + rules.future_ms
             event_time = at if at is not None and timely else ingest
-            yield Judged(partition, offset, ingest, event_time, order.verdict, order.reason, None)
+            digest = b"" if value is None or order.verdict == "heartbeat" else _digest(value)
+            fields = fields_of(value, rules.regions) if order.verdict == "invalid" else Fields()
+            yield Judged(partition, offset, ingest, event_time, order.verdict, order.reason, None, digest, fields)
         elif order.order_time > ingest + rules.future_ms:
-            yield Judged(partition, offset, ingest, ingest, "future", "", order)
+            yield Judged(partition, offset, ingest, ingest, "future", "", order, _digest(value))
         elif order.order_time < ingest - rules.lateness_ms:
             late.append((partition, offset, ingest, order, _digest(value)))
         else:
@@ -267,8 +298,8 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
 
 
 def _judged_timely(copy: tuple[int, bytes, int, int, Order], verdict: str) -> Judged:
-    ingest, _, partition, offset, order = copy
-    return Judged(partition, offset, ingest, order.order_time, verdict, "", order)
+    ingest, digest, partition, offset, order = copy
+    return Judged(partition, offset, ingest, order.order_time, verdict, "", order, digest)
 
 
 Supplied = tuple[Record, str]
@@ -280,7 +311,7 @@ class Admission(NamedTuple):
 
     `origin`: `log` or `supply`. `verdict`: `admitted`, `duplicate` or `late_copy`; of a record of the supply that is no
     order which could count, `malformed`, `invalid` or `future`, with its reason. `day`: the business day of the order,
-    or of the ingest time where there is none that could count.
+    or of the ingest time where there is none that could count. `fields`, `md5`: as `Judged`.
     """
 
     origin: str
@@ -291,6 +322,8 @@ class Admission(NamedTuple):
     reason: str
     day: str
     order: Order | None
+    md5: bytes = b""
+    fields: Fields = Fields()
 
 
 def admit(
@@ -327,19 +360,23 @@ def admit(
             verdict, reason = order_or_not.verdict, order_or_not.reason
             if verdict != "heartbeat":
                 day = rules.day_of(ingest)
-                found.append(Admission("supply", partition, offset, ingest, verdict, reason, day, None))
+                digest = b"" if value is None else _digest(value)
+                fields = fields_of(value, rules.regions)
+                place = "supply", partition, offset, ingest
+                found.append(Admission(*place, verdict, reason, day, None, digest, fields))
         elif order_or_not.order_time > ingest + rules.future_ms:
             day = rules.day_of(ingest)
-            found.append(Admission("supply", partition, offset, ingest, "future", "", day, order_or_not))
+            place = "supply", partition, offset, ingest
+            found.append(Admission(*place, "future", "", day, order_or_not, _digest(value)))
         elif start <= order_or_not.order_time < end:
             candidates.append((ingest, _digest(value), "supply", partition, offset, order_or_not))
     taken: set[tuple[str, int]] = set()
-    for ingest, _, origin, partition, offset, order in sorted(candidates, key=lambda copy: copy[:5]):
+    for ingest, digest, origin, partition, offset, order in sorted(candidates, key=lambda copy: copy[:5]):
         key = (order.order_id, order.order_time)
         verdict = "late_copy" if key in accepted else "duplicate" if key in taken else "admitted"
         taken.add(key)
         day = rules.day_of(order.order_time)
-        found.append(Admission(origin, partition, offset, ingest, verdict, "", day, order))
+        found.append(Admission(origin, partition, offset, ingest, verdict, "", day, order, digest))
     return found
 
 
@@ -391,13 +428,17 @@ class Count:
 
 
 class Rejected(NamedTuple):
-    """A record that is kept beside the report: any verdict but `accepted` and `heartbeat`."""
+    """A record that is kept beside the report: any verdict but `accepted` and `heartbeat`. `md5`, `fields`: as Judged;
+    of a valid order all its fields.
+    """
 
     partition: int
     offset: int
     ingest_time: int
     verdict: str
     reason: str
+    fields: Order | Fields = Fields()
+    md5: bytes = b""
 
 
 @dataclass
@@ -443,9 +484,9 @@ def totals(judged: Iterable[Judged], rules: Rules, first_day: str, last_day: str
             seen = conflicting if order.order_id in order_ids[number] else order_ids
             seen[number].add(order.order_id)
         elif record.verdict != "heartbeat":
-            day.rejected.append(
-                Rejected(record.partition, record.offset, record.ingest_time, record.verdict, record.reason)
-            )
+            fields = record.fields if order is None else order
+            place = record.partition, record.offset, record.ingest_time
+            day.rejected.append(Rejected(*place, record.verdict, record.reason, fields, record.md5))
     for number, day in by_number.items():
         day.conflicting = len(conflicting[number])
         _roll_up(day)

@@ -48,6 +48,7 @@ from flink_jobs.checks import (
     WRONG,
     Check,
     StoredDay,
+    as_kept,
     check_closed,
     check_dashboard,
     check_minutes_against_report,
@@ -163,6 +164,7 @@ def read_run(
         doubled=doubled,
         rejected=rejected,
         rejected_doubled=rejected_doubled,
+        whole_rows=run.whole_rows,
     )
 
 
@@ -508,11 +510,11 @@ class _Reader:
             minutes = stores.read_minutes(self.redis, self.settings, run_id, day)
             totals = stores.read_day_totals(self.redis, self.settings, run_id, day)
             held, doubled = stores.read_admissions(self.files, self.settings, run_id)
-            log, of_run = ("log", truth.admissions), (run_id,)
+            log, held = (as_kept(records, run.whole_rows) for records in (truth.admissions, held))
             found += [
                 *check_run(day, truth.days[day], stored, self.readable),
                 *check_dashboard(day, truth.days[day], run_id, minutes, totals, "backfill"),
-                compare(day, "backfill: admissions", log, ("HDFS", held), of_run, doubled),
+                compare(day, "backfill: admissions", ("log", log), ("HDFS", held), (run_id,), doubled),
             ]
         instead = runs.minutes_of(self.connection, day) or ABSENT
         pointed = stores.backfilled_by(self.redis, self.settings, day) or ABSENT

@@ -76,7 +76,8 @@ class Run(_Row):
     partition of it -> start and end; `taken`; `base`, day -> run that was published when it began, or empty;
     `provisional`, whether its last day was open then. Of a replay: `replays`, the run that it is to take the place
     of; `base`, day -> run that was shown before it, or empty; `provisional`, whether it publishes nothing by
-    itself, as long as it was not given that place.
+    itself, as long as it was not given that place. `whole_rows`: whether its rejected rows and admissions say all that
+    the record said, as `stores.record_cells` reads it; the first core kept no payload of any duplicate.
     """
 
     run_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")
@@ -106,6 +107,7 @@ class Run(_Row):
     parallelism: int = 0
     cluster: str = ""
     replays: str = ""
+    whole_rows: bool = False
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 import fsspec
@@ -39,6 +40,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from thriftpy2.thrift import TApplicationException
 from thriftpy2.transport import TTransportException
 
+from flink_jobs import order_format
 from flink_jobs.errors import UserError
 from flink_jobs.settings import VERSIONS_KEPT, Settings
 
@@ -50,6 +52,10 @@ ARCHIVE = "order_archive"
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
 
+FIELDS = ("order_id", "order_time", "user_id", "province", "city", "amount")
+RECORD_COLUMNS = ("verdict", "reason", "ingest_time", *FIELDS, "payload")
+"""Of the Parquet files of rejected records and of admissions, beside where each record stands."""
+_SPELT = re.compile(r"-?[0-9]+(\.[0-9]{1,2})?")  # an amount, as a record may spell it
 _YUAN = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]{2}")
 _NOTHING = {"final": "1", "orders": "0", "cents": "0"}
 
@@ -388,35 +394,63 @@ def read_sales_files(
 def read_rejected(
     files: fsspec.AbstractFileSystem, settings: Settings, day: str, run_id: str
 ) -> tuple[Table, list[Doubled]]:
-    """A run's rejected rows from HDFS: `{partition}|{offset}` -> verdict, reason, ingest_time; and the doubled ones."""
+    """A run's rejected rows from HDFS: `{partition}|{offset}` -> cells as `record_cells`; and the doubled ones."""
     found: Table = {}
     seen: Counter[str] = Counter()
-    columns = ["kafka_partition", "kafka_offset", "verdict", "reason", "ingest_time"]
+    columns = ["kafka_partition", "kafka_offset", *RECORD_COLUMNS]
     for part in parquet_of(files, run_folder(settings, "rejected", day, run_id), columns):
-        for partition, offset, verdict, reason, ingest in zip(*(part[c].to_pylist() for c in columns), strict=True):
+        for partition, offset, *rest in zip(*(part[c].to_pylist() for c in columns), strict=True):
             row = f"{partition:05}|{offset}"
-            found[row] = {"verdict": verdict, "reason": reason or "", "ingest_time": str(ingest)}
+            found[row] = record_cells(*rest)
             seen[row] += 1
     return found, [Doubled(row, times) for row, times in sorted(seen.items()) if times > 1]
 
 
 def read_admissions(files: fsspec.AbstractFileSystem, settings: Settings, run_id: str) -> tuple[Table, list[Doubled]]:
-    """What a backfill looked at, from HDFS: `{day} {origin} {partition}|{offset}` -> verdict, reason, ingest_time; and
-    the rows that are doubled.
+    """What a backfill looked at, from HDFS: `{day} {origin} {partition}|{offset}` -> cells as `record_cells`; and the
+    rows that are doubled.
     """
     found: Table = {}
     seen: Counter[str] = Counter()
-    columns = ["origin", "kafka_partition", "kafka_offset", "verdict", "reason", "ingest_time"]
+    columns = ["origin", "kafka_partition", "kafka_offset", *RECORD_COLUMNS]
     for folder in files.glob(run_folder(settings, ADMISSIONS, "*", run_id)):
         day = posixpath.basename(posixpath.dirname(folder)).removeprefix("dt=")
         for part in parquet_of(files, folder, columns):
-            for origin, partition, offset, verdict, reason, ingest in zip(
-                *(part[c].to_pylist() for c in columns), strict=True
-            ):
+            for origin, partition, offset, *rest in zip(*(part[c].to_pylist() for c in columns), strict=True):
                 row = f"{day} {origin} {partition:05}|{offset}"
-                found[row] = {"verdict": verdict, "reason": reason or "", "ingest_time": str(ingest)}
+                found[row] = record_cells(*rest)
                 seen[row] += 1
     return found, [Doubled(row, times) for row, times in sorted(seen.items()) if times > 1]
+
+
+def record_cells(
+    verdict: str,
+    reason: str | None,
+    ingest_time: int,
+    order_id: str | None,
+    order_time: int | None,
+    user_id: str | None,
+    province: str | None,
+    city: str | None,
+    amount: str | None,
+    payload: bytes | None,
+) -> dict[str, str]:
+    """A rejected row's cells as text, RECORD_COLUMNS: a field that is NULL has none, an amount has two places.
+
+    `md5`: of the record's value, none for a tombstone. A payload that is NULL beside fields says that these, in the
+    canonical spelling, are the value.
+    """
+    cells = {"verdict": verdict, "reason": reason or "", "ingest_time": str(ingest_time)}
+    fields = zip(FIELDS, (order_id, order_time, user_id, province, city, amount), strict=True)
+    read = {name: str(field) for name, field in fields if field is not None}
+    if payload is None and read:
+        spelt = {name: text if name == "order_time" else f'"{text}"' for name, text in read.items()}
+        payload = order_format.write(spelt)
+    if payload is not None:
+        cells["md5"] = hashlib.md5(payload, usedforsecurity=False).hexdigest()
+    if _SPELT.fullmatch(read.get("amount", "")):
+        read["amount"] = f"{Decimal(read['amount']) + 0:.2f}"  # without the sign of a nothing
+    return cells | read
 
 
 def parquet_of(files: fsspec.AbstractFileSystem, folder: str, columns: list[str]) -> Iterator[pa.Table]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
+from pyflink.table.types import DataType, VarBinaryType
+
 from flink_jobs import compiled, job, sql_files
 from flink_jobs.session import Session, start
 from flink_jobs.settings import ROOT, Settings
@@ -35,7 +37,8 @@ def run_queries(
     until: Callable[[str, Row], bool] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Rows:
-    """Query -> its rows in the order in which they came; a row: column -> value as SQL casts it to STRING.
+    """Query -> its rows in the order in which they came; a row: column -> value as SQL casts it to STRING, bytes as
+    Base64.
 
     `module`: a job, whose QUERIES, `query` and `options` are used. `days`: the first and the last. `until`: streaming
     reads on for ever, so this is given each query's rows as they come, and tells when enough have; the job is cancelled
@@ -90,10 +93,16 @@ def _all_in_one(session: Session, queries: tuple[str, ...]) -> str:
     """
     selects = []
     for query in queries:
-        names = session.tables.from_path(query).get_resolved_schema().get_column_names()
-        members = ", ".join(f"KEY '{name}' VALUE CAST(`{name}` AS STRING)" for name in names)
+        schema = session.tables.from_path(query).get_resolved_schema()
+        types = dict(zip(schema.get_column_names(), schema.get_column_data_types(), strict=True))
+        members = ", ".join(f"KEY '{name}' VALUE {_as_text(name, kind)}" for name, kind in types.items())
         selects.append(f"SELECT CAST('{query}' AS STRING), JSON_OBJECT({members} NULL ON NULL) FROM `{query}`")
     return "\nUNION ALL\n".join(selects)
+
+
+def _as_text(column: str, kind: DataType) -> str:
+    # A JSON object has bytes as Base64; as text, those that are no UTF-8 would be lost.
+    return f"`{column}`" if isinstance(kind, VarBinaryType) else f"CAST(`{column}` AS STRING)"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs import checks, daily_report, job, oracle
+from flink_jobs import checks, daily_report, job, oracle, stores
 from flink_jobs.settings import Settings
 from flink_jobs.stores import Table
 from tests.local import Changes
@@ -52,6 +53,15 @@ def verdicts_of(rows: list[Row]) -> Table:
     return found
 
 
+def cells_of(row: Row) -> dict[str, str]:
+    """A rejected row as `checks` has the oracle's."""
+    verdict, reason, came, order_id, at, *rest, amount, payload = (row[name] for name in stores.RECORD_COLUMNS)
+    user_id, province, city = rest
+    value = None if payload is None else base64.b64decode(payload)
+    fields = order_id, None if at is None else int(at), user_id, province, city, amount
+    return stores.record_cells(str(verdict), reason, int(came or -1), *fields, value)
+
+
 def tables(rows: Rows) -> dict[str, Table]:
     """The rows of the first day as `checks` has the oracle's: no row may stand twice."""
     end = f"{SECOND} 00:00:00.000"
@@ -62,12 +72,7 @@ def tables(rows: Rows) -> dict[str, Table]:
         "verdicts": verdicts_of(last_versions(rows["verdict_counts"], end)),
         "conflicting": {str(n): {"records": str(row["order_ids"])} for n, row in enumerate(conflicting)},
         "rejected": {
-            f"{int(row['kafka_partition'] or -1):05}|{row['kafka_offset']}": {
-                "verdict": str(row["verdict"]),
-                "reason": row["reason"] or "",
-                "ingest_time": str(row["ingest_time"]),
-            }
-            for row in rejected
+            f"{int(row['kafka_partition'] or -1):05}|{row['kafka_offset']}": cells_of(row) for row in rejected
         },
     }
     assert len(found["rejected"]) == len(rejected), "a record stands twice"

@@ -29,8 +29,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs import datagen, job, oracle
+from flink_jobs import checks, datagen, job, oracle
 from flink_jobs.settings import Settings
+from flink_jobs.stores import Table, record_cells
 from flink_jobs.truth import rules_of
 from tests.unit.test_oracle import DAY, MIDNIGHT, NEXT_MIDNIGHT, NOON, REGIONS, RULES, value
 from udfs import judge as judge_module
@@ -40,7 +41,7 @@ from udfs.arrivals import Arrivals
 from udfs.judge import Judge
 from udfs.packs import KEYS, RECORDS, UnknownPack
 from udfs.rules import MINUTE_MS, Rules
-from udfs.settle import Count, minute_sales, rows_of, settle, tell_copies
+from udfs.settle import Count, Record, minute_sales, rows_of, settle, tell_copies
 
 HOUR_MS = 3_600_000
 BY_RULES = Rules(
@@ -56,7 +57,8 @@ class Found(NamedTuple):
     """What the core makes of a log: as oracle.Judged and oracle.totals tell it, by version where it has versions."""
 
     counts: dict[tuple[int, int, str], Count]  # hour's end, partition, verdict
-    rejected: Counter[tuple[int, int, int, str, str]]
+    rejected: Table
+    rows: Table  # of every record that is not late, as people ask for it by SQL
     sales: dict[tuple[int, str, str], tuple[int, int, int]]  # hour's end: the day so far
     minutes: dict[tuple[int, str], tuple[int, int]]
     conflicting: dict[str, int]
@@ -95,9 +97,18 @@ def judged(
     return found
 
 
+def tell(rows: Table, records: Iterable[Record]) -> None:
+    """Add records to rows as `checks` has the oracle's."""
+    for one in records:
+        row = f"{one.kafka_partition:05}|{one.kafka_offset}"
+        fields = one.order_id, one.order_time, one.user_id, one.province, one.city, one.amount
+        cells = record_cells(one.verdict, one.reason, one.ingest_time, *fields, one.payload)
+        rows[row] = {"stands": "twice"} if row in rows else cells
+
+
 def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chance: random.Random) -> Found:
     """The whole way of a log through the functions."""
-    made = Found({}, Counter(), {}, {}, {})
+    made = Found({}, {}, {}, {}, {}, {})
     by_hour: dict[int, dict[tuple[int, str], list[Count]]] = defaultdict(lambda: defaultdict(list))
     accepted: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
     keys: dict[tuple[int, int], list[bytes]] = defaultdict(list)
@@ -107,9 +118,7 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
     def note(hour: int, counts: Iterable[Count], rejected: Iterable[Any]) -> None:
         for one in counts:
             by_hour[hour][one.kafka_partition, one.verdict].append(one)
-        made.rejected.update(
-            (r.kafka_partition, r.kafka_offset, r.ingest_time, r.verdict, r.reason or "") for r in rejected
-        )
+        tell(made.rejected, rejected)
 
     for (minute, share), gathered in judged(Judge(rules), rules, records, sizes).items():
         chance.shuffle(gathered)
@@ -126,11 +135,7 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
             if province is not None:
                 before = made.minutes.get((minute, province), (0, 0))
                 made.minutes[minute, province] = (before[0] + orders, before[1] + cents)
-        asked = Counter(record.verdict for record in rows_of(gathered, rules))
-        told = Counter(dict.fromkeys(asked, 0))
-        for one in found.counts:
-            told[one.verdict] += one.records
-        assert asked == told, "rows for people are other records than those that are counted"
+        tell(made.rows, rows_of(gathered, rules))
     for (hour, minute, share), gathered in late.items():
         chance.shuffle(gathered)
         note(hour, *tell_copies(gathered, keys[minute, share], rules))
@@ -168,9 +173,17 @@ def core(records: list[oracle.Record], rules: Rules, sizes: Iterable[int], chanc
     return made
 
 
+def oracle_rows(judged: Iterable[oracle.Judged]) -> Table:
+    rows = [
+        oracle.Rejected(*one[:3], one.verdict, one.reason, one.fields if one.order is None else one.order, one.md5)
+        for one in judged
+    ]
+    return checks.rejected_table(oracle.Day(rejected=rows))
+
+
 def expected(records: list[oracle.Record], rules: oracle.Rules) -> Found:
     """The same by the oracle."""
-    made = Found({}, Counter(), {}, {}, {})
+    made = Found({}, {}, {}, {}, {}, {})
     found = list(oracle.classify(records, rules))
     counts: dict[tuple[int, int, str], oracle.Count] = defaultdict(oracle.Count)
     orders: dict[str, list[oracle.Judged]] = defaultdict(list)
@@ -178,8 +191,9 @@ def expected(records: list[oracle.Record], rules: oracle.Rules) -> Found:
         counts[(one.event_time // HOUR_MS + 1) * HOUR_MS, one.partition, one.verdict].add(one.offset)
         if one.verdict == "accepted":
             orders[rules.day_of(one.event_time)].append(one)
-        elif one.verdict != "heartbeat":
-            made.rejected[one.partition, one.offset, one.ingest_time, one.verdict, one.reason] += 1
+    counted = {"accepted", "heartbeat"}
+    made.rejected.update(oracle_rows(one for one in found if one.verdict not in counted))
+    made.rows.update(oracle_rows(one for one in found if not one.verdict.startswith("late")))
     made.counts.update(
         {key: Count(key[1], key[2], c.records, c.offset_min, c.offset_max, c.offset_sum) for key, c in counts.items()}
     )
@@ -319,14 +333,14 @@ def test_the_last_and_the_first_millisecond_stand_on_their_own_days(at: int, day
     assert_equal(found, expected(records, RULES))
     (hour, *_) = next(key for key in found.sales if key[1:] == ("ALL", "ALL"))
     assert RULES.day_of(hour - 1) == day
-    assert [key[3] for key in found.rejected] == ["late"]
+    assert [cells["verdict"] for cells in found.rejected.values()] == ["late"]
 
 
 def test_the_first_of_equal_ingest_times_is_by_the_digest_of_the_value_as_it_stood():
     texts = [spelled(value(amount=amount), how) for amount in ("1", "1.0", "1.00", "-0") for how in range(4)]
     records = located([(NOON, text) for text in texts], 1)
     found = core(records, BY_RULES, [3] * 9, random.Random(2))
-    (kept,) = set(range(len(texts))) - {offset for _, offset, *_ in found.rejected}
+    (kept,) = set(range(len(texts))) - {int(row.partition("|")[2]) for row in found.rejected}
     assert records[kept][3] == min(texts, key=lambda text: hashlib.md5(text).digest())
 
 

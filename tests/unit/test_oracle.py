@@ -494,7 +494,26 @@ def test_rejected_are_all_but_accepted_and_heartbeats() -> None:
     found = day(
         (0, 0, NOON, value()), (0, 1, NOON, HEARTBEAT), (0, 2, NOON + 1, value()), (0, 3, NOON, value(city="x"))
     )
-    assert sorted(found.rejected) == [(0, 2, NOON + 1, "duplicate", ""), (0, 3, NOON, "invalid", "city")]
+    duplicate, invalid = sorted(found.rejected)
+    order = oracle.parse(value(), REGIONS)
+    assert duplicate == (0, 2, NOON + 1, "duplicate", "", order, hashlib.md5(value()).digest())
+    fields = oracle.Fields(*order)._replace(city=None)
+    assert invalid == (0, 3, NOON, "invalid", "city", fields, hashlib.md5(value(city="x")).digest())
+
+
+def test_of_what_is_no_valid_order_each_valid_field_is_read() -> None:
+    def fields(payload: bytes | None) -> tuple[object, ...]:
+        return tuple(oracle.fields_of(payload, REGIONS))
+
+    nothing = (None,) * 6
+    assert [fields(payload) for payload in (None, b"", b"\xff", b"[1]", b"{}", HEARTBEAT)] == [nothing] * 6
+    whole = ("O-1", NOON, "U1", "440000", "440300", 1234)
+    assert fields(value()) == whole
+    for number, (name, wrong) in enumerate({"order_id": "", "order_time": 1, "user_id": 7, "amount": "x"}.items()):
+        place = 5 if name == "amount" else number
+        assert fields(value(**{name: wrong})) == (*whole[:place], None, *whole[place + 1 :])
+    assert fields(value(city="110100")) == (*whole[:4], None, 1234)
+    assert fields(value(province="x")) == (*whole[:3], None, None, 1234)
 
 
 def test_a_day_without_records_is_there_and_empty() -> None:

@@ -282,12 +282,35 @@ def test_a_version_that_only_one_of_hbase_and_hdfs_has_is_red() -> None:
     assert {row.split()[0] for row, *_ in red_of(replace(one, files=files))["streaming: every version"]} == {"20"}
 
 
-@pytest.mark.parametrize("change", [{"verdict": "late_copy"}, {"reason": "amount"}, {"ingest_time": "1"}])
-def test_a_rejected_row_is_compared_by_place_verdict_reason_and_time(change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "late_copy"},
+        {"reason": "amount"},
+        {"ingest_time": "1"},
+        {"order_id": "O-9"},
+        {"order_time": "1"},
+        {"user_id": "-"},
+        {"province": "x"},
+        {"city": "x"},
+        {"amount": "0.00"},
+        {"md5": "x"},
+    ],
+)
+def test_every_cell_of_a_rejected_row_is_compared(change: dict[str, str]) -> None:
     one = stored()
     rejected = {**one.rejected, "00000|2": {**one.rejected["00000|2"], **change}}
     found = red_of(replace(one, rejected=rejected))
     assert [difference[:2] for difference in found["streaming: rejected"]] == [("00000|2", next(iter(change)))]
+
+
+def test_of_a_run_of_the_first_core_only_what_it_kept_alike_is_compared() -> None:
+    one = stored()
+    rows = {row: cells | {"md5": "of other bytes"} for row, cells in one.rejected.items()}
+    old = replace(one, rejected=rows, whole_rows=False)
+    assert red_of(old) == {} and red(checks.check_modes(DAY, old, replace(stored("batch"), rejected=rows))) == {}
+    assert red_of(replace(old, rejected={row: cells | {"verdict": "x"} for row, cells in rows.items()}))
+    assert red_of(replace(old, whole_rows=True))
 
 
 def test_a_rejected_row_that_is_missing_or_doubled_is_red() -> None:

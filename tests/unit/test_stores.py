@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -24,6 +25,10 @@ from flink_jobs.stores import Doubled
 
 DAY = "2025-11-11"
 END = 1_762_876_800_000
+NOON = END - 43_200_000
+CANONICAL = (
+    f'{{"order_id":"O-1","order_time":{NOON},"user_id":"U1","province":"440000","city":"440300","amount":"-0.5"}}'
+).encode()
 
 
 @pytest.fixture
@@ -133,7 +138,13 @@ REJECTED: dict[str, list[Any]] = {
     "verdict": ["late", "invalid"],
     "reason": [None, "city"],
     "ingest_time": [END, END + 1],
-    "payload": [b"x", b"y"],
+    "order_id": ["O-1", "O-2"],
+    "order_time": [NOON, None],
+    "user_id": ["U1", None],
+    "province": ["440000", "440000"],
+    "city": ["440300", None],
+    "amount": ["-0.5", None],
+    "payload": [None, b"y"],
 }
 
 
@@ -164,11 +175,41 @@ def test_rejected_rows_are_read_by_their_place_in_the_log(settings: Settings) ->
     files = put(settings, "rejected", "part-0.parquet", REJECTED)
     assert stores.read_rejected(files, settings, DAY, "run-1") == (
         {
-            "00000|7": {"verdict": "late", "reason": "", "ingest_time": str(END)},
-            "00012|7": {"verdict": "invalid", "reason": "city", "ingest_time": str(END + 1)},
+            "00000|7": {
+                "verdict": "late",
+                "reason": "",
+                "ingest_time": str(END),
+                "order_id": "O-1",
+                "order_time": str(NOON),
+                "user_id": "U1",
+                "province": "440000",
+                "city": "440300",
+                "amount": "-0.50",
+                "md5": hashlib.md5(CANONICAL).hexdigest(),
+            },
+            "00012|7": {
+                "verdict": "invalid",
+                "reason": "city",
+                "ingest_time": str(END + 1),
+                "order_id": "O-2",
+                "province": "440000",
+                "md5": hashlib.md5(b"y").hexdigest(),
+            },
         },
         [],
     )
+
+
+@pytest.mark.parametrize(("amount", "two_places"), [("1", "1.00"), ("-0", "0.00"), ("-0.5", "-0.50"), ("1 ", "1 ")])
+def test_the_amount_of_a_rejected_row_has_two_places_if_it_is_one(amount: str, two_places: str) -> None:
+    cells = stores.record_cells("late", None, END, "O-1", NOON, "U1", "440000", "440300", amount, b"x")
+    assert cells["amount"] == two_places
+
+
+def test_a_tombstone_has_no_digest_of_its_value_and_an_empty_value_has_one() -> None:
+    nothing = (None,) * 6
+    assert "md5" not in stores.record_cells("malformed", "empty", END, *nothing, None)
+    assert stores.record_cells("malformed", "empty", END, *nothing, b"")["md5"] == hashlib.md5(b"").hexdigest()
 
 
 def test_files_in_progress_and_of_other_runs_are_not_read(settings: Settings) -> None:
