@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -130,6 +131,33 @@ def is_final(local: Local, run: str, day: dt.date) -> bool:
     """Whether the last minute of a day is final on the dashboard of a run."""
     until = stores.read_final_until(stores.redis(local.settings), local.settings, run)
     return until is not None and until >= local.settings.time.day_end(day)
+
+
+class Task(NamedTuple):
+    """What Flink runs as one: the names of its operators, and what each does."""
+
+    name: str
+    description: str
+
+
+def tasks_of(local: Local, run: str) -> list[Task]:
+    """The tasks of a run's job."""
+    with stores.hbase(local.settings) as connection:
+        found = runs.get(connection, run)
+    job = flink_rest.ask(local.settings, found.cluster, f"jobs/{found.flink_job_id}")
+    does = {node["id"]: node["description"] for node in job["plan"]["nodes"]}
+    return [Task(task["name"], does[task["id"]]) for task in job["vertices"]]
+
+
+def assert_paced(tasks: list[Task], functions: set[str]) -> None:
+    """Hold that each of these functions takes packs, and none in the task of the sort before it.
+
+    It could not end a bundle while the sort gives its rows, and would hold whole days (sql_files.PACED).
+    """
+    takes = {task: called & functions for task in tasks if (called := set(re.findall(r"(\w+)\(", task.description)))}
+    assert set().union(*takes.values()) == functions, tasks
+    for task, called in takes.items():
+        assert not called or not re.search("Sort|MultipleInput", task.name), (called, task)
 
 
 def run_all(local: Local, topic: str, first: dt.date, last: dt.date, live: bool = False) -> tuple[str, str, str]:

@@ -24,6 +24,7 @@ from tests.backfill_story import (
     Story,
     tied,
 )
+from tests.local import assert_paced, tasks_of
 
 
 def late_money(past: Story, day: dt.date) -> tuple[int, int]:
@@ -81,6 +82,8 @@ def test_a_backfill_is_planned_run_looked_at_published_and_taken_back(supplied: 
     before, second = past.seen(FIRST), past.seen(SECOND)
     said = past.backfill(*past.days(FIRST))
     run = past.run_of(said)
+    functions = {"settle", "tell_copies", "hour_parts", "place_sales", "conflicting_ids", "admit", "counted_sales"}
+    assert_paced(tasks_of(local, run), functions)
     assert past.seen(FIRST) == before and past.shown(FIRST) == past.streaming
 
     old = past.country(FIRST)

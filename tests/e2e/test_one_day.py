@@ -21,7 +21,7 @@ import requests
 
 from flink_jobs import compiled, datagen, flink_rest, order_log, runs, stores
 from flink_jobs.stack.instance import port_of
-from tests.local import Local, cancel, is_filed, is_final, is_marked, wait_until
+from tests.local import Local, assert_paced, cancel, is_filed, is_final, is_marked, tasks_of, wait_until
 
 FIRST, EMPTY = dt.date(2025, 11, 11), dt.date(2025, 11, 12)
 DAYS = ("--from", str(FIRST), "--to", str(EMPTY))
@@ -271,19 +271,9 @@ def test_no_window_stands_where_flink_loses_rows_without_a_counter(story: Story)
     assert sizes == {"PT1M", "PT7M", "PT1H", "PT24H"}
 
 
-def tasks_of(story: Story, run: str) -> list[str]:
-    """The tasks of a run's Flink job: each the names of its operators, `Sort[1] -> SortAggregate[2] -> …`."""
-    with stores.hbase(story.local.settings) as connection:
-        found = runs.get(connection, run)
-    job = flink_rest.ask(story.local.settings, found.cluster, f"jobs/{found.flink_job_id}")
-    return [task["name"] for task in job["vertices"]]
-
-
 def test_no_function_that_takes_packs_shares_a_task_with_the_sort_before_it(story: Story):
-    """It could not end a bundle while the sort gives its rows, and would hold a whole day (sql_files.PACED)."""
-    tasks = tasks_of(story, story.batch_2)
-    assert sum("PythonCorrelate" in task for task in tasks) == 4, tasks
-    assert not [task for task in tasks if "PythonCorrelate" in task and ("Sort" in task or "MultipleInput" in task)]
+    functions = {"settle", "tell_copies", "hour_parts", "place_sales", "conflicting_ids"}
+    assert_paced(tasks_of(story.local, story.batch_2), functions)
 
 
 def test_what_keeps_rows_takes_them_from_another_task(story: Story):
@@ -293,8 +283,8 @@ def test_what_keeps_rows_takes_them_from_another_task(story: Story):
     """
     found = 0
     for run in (story.dashboard, story.streaming, story.batch_1, story.batch_2):
-        for task in tasks_of(story, run):
-            operators = [name for name in re.findall(r"(\w+)\[\d+\]", task) if name != "Sort"]
+        for task in tasks_of(story.local, run):
+            operators = [name for name in re.findall(r"(\w+)\[\d+\]", task.name) if name != "Sort"]
             keep = [at for at, name in enumerate(operators) if re.search("Aggregate|Join|Rank|Deduplicate", name)]
             assert keep in ([], [0]), task
             found += len(keep)
