@@ -57,7 +57,7 @@ def run_script(settings: Settings, cluster: str, text: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "script.sql"
         file.write_text(text, encoding="utf-8")
-        command = [*_client(settings, cluster), "-pyfs", str(package()), "-f", str(file)]
+        command = [*_client(settings, cluster), "-f", str(file)]
         done = subprocess.run(
             [*command, *_address(settings, cluster)],
             env=_environment(settings, cluster),
@@ -92,7 +92,8 @@ def _environment(settings: Settings, cluster: str) -> dict[str, str]:
 
 
 def _client(settings: Settings, cluster: str) -> tuple[str, ...]:
-    return (*stack.behind_live_work(settings, cluster), str(stack.sql_client()))
+    """The client, with the functions that the tables need: a cluster has no clone of this one."""
+    return (*stack.behind_live_work(settings, cluster), str(stack.sql_client()), "-pyfs", str(package()))
 
 
 def _address(settings: Settings, cluster: str) -> list[str]:

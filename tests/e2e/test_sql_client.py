@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from flink_jobs import datagen, flink_rest, order_log, runs, stores
 from flink_jobs.log_reader import open_log
@@ -74,6 +74,24 @@ def test_the_scripts_put_together_what_the_jobs_are_made_of(story: Story, turn: 
             assert runs.get(connection, by_client).logic == runs.get(connection, submitted).logic
 
 
+def records_of_day(story: Story) -> list[dict[str, Any]]:
+    """What the generator says of the records that belong to the day."""
+    time = story.local.settings.time
+    found = []
+    for record in parquet.read_table(story.ledger).to_pylist():
+        at, came = record["order_time"], record["ingest_time"]
+        timely = at is not None and came - time.lateness_ms <= at <= came + time.future_ms
+        if time.day_of(at if timely else came) == DAY:
+            found.append(record)
+    return found
+
+
+def rows_of(answer: str) -> list[list[str]]:
+    """The cells of the rows of a table as the client draws it, without its head."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in answer.splitlines() if line[0] == "|"]
+    return rows[1:]
+
+
 def test_questions_are_answered_across_the_edge_of_the_archive_and_from_what_the_runs_wrote(story: Story):
     settings = story.local.settings
     edge = archive_of(story.local, TOPIC).edge
@@ -84,11 +102,27 @@ def test_questions_are_answered_across_the_edge_of_the_archive_and_from_what_the
     with stores.hdfs(settings) as files:  # as a batch run has it that is at work, or was killed
         for dataset in stores.DATASETS:
             files.makedirs(f"{settings.hdfs.root}/{dataset}/.staging_1/task-0-attempt-0/dt={DAY}/run=other")
-    said = story.local.samewater("sql", "questions", *DAYS)
-    counted = Counter({verdict: int(n) for verdict, n in re.findall(rf"\| {DAY} \| +(\w+) \| +(\d+) \|", said)})
-    summary = json.loads(Path(f"{story.ledger}.summary.json").read_text())
-    assert counted == summary["days"][str(DAY)]["verdicts"] and sum(counted.values()) > 2_000
-    assert story.report in said, "the versions of the streaming run are not shown"
+    blocks = story.local.samewater("sql", "questions", *DAYS).strip().split("\n\n")
+    told = {block.splitlines()[0]: rows_of(block) for block in blocks}
+    records = records_of_day(story)
+    orders = [r for r in records if r["verdict"] == "accepted"]
+    verdicts = Counter(r["verdict"] for r in records)
+    assert told["How many records of the log have which verdict?"] == [
+        [str(DAY), verdict, str(number)] for verdict, number in sorted(verdicts.items())
+    ]
+    spent: dict[str, list[int]] = defaultdict(list)
+    for r in orders:
+        spent[r["user_id"]].append(r["cents"])
+    best = sorted(spent.items(), key=lambda pair: (-sum(pair[1]), pair[0]))[:10]
+    assert told["Who ordered for the most?"] == [[user, str(len(c)), stores.yuan(sum(c))] for user, c in best]
+    grown = [row for row in told["How did the day grow, version by version, in each run?"] if row[1] == story.report]
+    assert len(grown) > 20 and grown == sorted(grown)
+    assert grown[-1][3:] == [str(len(orders)), stores.yuan(sum(r["cents"] for r in orders)), str(len(spent))]
+    # A verdict that says it all has no reason.
+    reasons = Counter((r["verdict"], r["reason"] or "<NULL>") for r in records)
+    rejected = {why: n for why, n in reasons.items() if why[0] not in ("accepted", "heartbeat")}
+    why = [row for row in told["Why did records not count?"] if row[1] in (story.report, story.batch)]
+    assert [row[2:] for row in why] == [[*why, str(n)] for why, n in sorted(rejected.items())] * 2
 
 
 def test_a_statement_that_fails_is_told_and_the_exit_code_says_so(story: Story, changed: Callable):

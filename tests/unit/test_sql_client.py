@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from flink_jobs import daily_report, job, realtime_dashboard, runs
+from flink_jobs import daily_report, job, realtime_dashboard, runs, sql_client
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.sql_client import script
 from flink_jobs.sql_files import ORDER_VIEWS, SQL, SqlFiles
@@ -67,3 +68,12 @@ def test_a_script_is_no_part_of_the_logic(tmp_path: Path):
     for name in re.findall(r"^\\i ([a-z_/${}]+)", (SQL / "client" / "report.sql").read_text(), re.MULTILINE):
         of_job.files.sql(name.replace("${mode}", "batch"))
     assert of_script.files.logic_version == of_job.files.logic_version
+
+
+def test_an_opened_client_brings_the_functions_that_its_tables_need(monkeypatch: pytest.MonkeyPatch):
+    commands: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda _, command, __: commands.append(command))
+    sql_client._open(Settings.load(DEFAULT_FILE), "SELECT 1;")
+    ((*_, option, archive, _, file, _, _),) = commands
+    assert option == "-pyfs" and "udfs/functions.py" in zipfile.ZipFile(archive).namelist()
+    assert Path(file).read_text() == "SELECT 1;"
