@@ -17,30 +17,39 @@ import psutil
 import pytest
 import redis as redis_client
 
-from flink_jobs import datagen, flink_rest, order_log, runs, stores
+from flink_jobs import datagen, flink_rest, oracle, order_log, reconcile, runs, stores
+from flink_jobs.checks import HOUR_MS, WRONG
+from flink_jobs.console import readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import open_log
 from flink_jobs.stack import control, open_instance, processes, to_toml
+from flink_jobs.truth import rules_of
 from tests.local import MEASURED, Local, is_filed, is_final, is_marked, wait_until
+from tests.soak.expected import check_every_version, expect, told
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "recovery"
 ORDERS = 12_000
-A_SECOND = 40  # records; at this pace an hour of the day goes by in some 25 s
+A_SECOND = 30  # records; at this pace an hour of the day goes by in some 23 s
+MOST, MORE = 20, 22  # hours of the day that flow before they are told to go on, and before the end
 SERVERS = ("realtime-taskmanager", "realtime-jobmanager", "kafka", "redis", "hbase-thrift", "datanode")
 
 
 class Flow:
-    """Sends records at a steady pace until it is told to hurry."""
+    """Sends records at a steady pace, and waits where it is told to, so that the day is open until it is to end."""
 
     def __init__(self, local: Local, records: Iterator[order_log.Record]) -> None:
         self._hurry = threading.Event()
+        self._start = local.settings.time.day_start(DAY)
+        self.hours = MOST
         self._pool = ThreadPoolExecutor(1)
         self._sent = self._pool.submit(order_log.produce, local.settings, TOPIC, self._paced(records))
 
     def _paced(self, records: Iterator[order_log.Record]) -> Iterator[order_log.Record]:
         for record in records:
             self._hurry.wait(1 / A_SECOND)
+            while record.ingest_time >= self._start + self.hours * HOUR_MS and not self._hurry.wait(0.5):
+                pass
             yield record
 
     def finish(self) -> int:
@@ -273,6 +282,7 @@ def test_an_older_savepoint_takes_nothing_back(story: Story):
         with stores.hbase(local.settings) as connection:
             return (runs.last_version(connection, runs.get(connection, story.report)) or 0) > before
 
+    story.flow.hours = MORE
     wait_until(has_a_newer_version, "an hour that the older savepoint does not know")
     for run in (story.dashboard, story.report):
         local.samewater("stop", run)
@@ -286,10 +296,11 @@ def test_an_older_savepoint_takes_nothing_back(story: Story):
     assert "began with 3 partitions" in local.samewater("resume", story.report, "--parallelism", "4", code=2)
     local.samewater("resume", story.report, "--parallelism", "2")
     assert story.subtasks(story.report) == 2
+    assert not is_marked(local, story.report, DAY), "the day was over before the report had two subtasks"
 
 
 def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
-    local = story.local
+    local, settings = story.local, story.local.settings
     sent = story.flow.finish()
     wait_until(lambda: is_marked(local, story.report, DAY), "the day's last marker")
     wait_until(lambda: is_filed(local, story.report, DAY), "the day's last version in HDFS")
@@ -301,6 +312,14 @@ def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
     story.batch = local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", str(DAY), "--to", str(DAY)
     )
+    # Kills and older savepoints spoil no version: each is the day so far, as the oracle has it.
+    with stores.hbase(settings) as connection, stores.hdfs(settings) as files, open_log(settings, TOPIC) as log:
+        rules = rules_of(settings)
+        truth = expect(oracle.classify(log.records(log.reach()), rules), rules, str(DAY), str(DAY))[str(DAY)]
+        run = runs.get(connection, story.report)
+        stored = reconcile.read_run(settings, connection, files, run, str(DAY))
+        checks = check_every_version(connection, run, str(DAY), truth, stored, lambda v: readable(v, settings.time))
+    assert not told(checks, WRONG) and len(truth.sales) == 24
     for dashboard in (story.dashboard, story.short_tempered):
         runs_ = ("--stream", story.report, "--batch", story.batch, "--dashboard", dashboard)
         local.reconcile(*days, *runs_, code=0)

@@ -10,8 +10,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flink_jobs import oracle
-from flink_jobs.checks import ABSENT, HOUR_MS, MISSING, OK, Check, compare, marker_sums, sales_table, verdict_table
+import happybase
+
+from flink_jobs import oracle, runs, stores
+from flink_jobs.checks import (
+    ABSENT,
+    HOUR_MS,
+    MISSING,
+    OK,
+    Check,
+    StoredDay,
+    compare,
+    marker_sums,
+    sales_table,
+    stored_verdicts,
+    verdict_table,
+)
 from flink_jobs.stores import ALL, Table
 
 Versions = Mapping[int, Table]
@@ -72,6 +86,27 @@ def check_versions(
         return found
 
     return compare(day, name, ("log", rows(truth)), ("HBase", rows(held)), (run_id,))
+
+
+def check_every_version(
+    connection: happybase.Connection,
+    run: runs.Run,
+    day: str,
+    truth: Truth,
+    stored: StoredDay,
+    time_name: Callable[[int], str],
+) -> list[Check]:
+    """All versions of a streaming report against the log: sales, verdicts and markers. `stored`: what it holds."""
+    verdicts = {
+        version: stored_verdicts(stores.read_verdicts(connection, day, run.run_id, run.family, version))
+        for version in truth.verdicts
+    }
+    markers = {str(version): dict(marker) for version, marker in stored.markers.items()}
+    return [
+        check_versions(day, "every version of the report", truth.sales, stored.sales, run.run_id, time_name),
+        check_versions(day, "every version of the verdicts", truth.verdicts, verdicts, run.run_id, time_name),
+        compare(day, "every marker", ("log", truth.markers), ("HBase", markers), (run.run_id,)),
+    ]
 
 
 def check_substance(day: str, truth: Truth) -> Check:

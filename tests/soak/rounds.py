@@ -29,8 +29,6 @@ from flink_jobs.checks import (
     check_minutes_against_report,
     check_modes,
     check_run,
-    compare,
-    stored_verdicts,
 )
 from flink_jobs.console import readable
 from flink_jobs.errors import UserError
@@ -40,7 +38,7 @@ from flink_jobs.settings import ROOT
 from flink_jobs.truth import rules_of
 from tests.bench.place import Place
 from tests.soak.draw import CHECKPOINT, Round, disordered, out_of_step
-from tests.soak.expected import Truth, check_substance, check_versions, expect, told
+from tests.soak.expected import Truth, check_every_version, check_substance, expect, told
 
 PATIENCE_S = 1800.0  # of a large round on a busy machine
 FILES_S = 60.0  # beside three checkpoints
@@ -304,20 +302,13 @@ def _compare(at: _Round, truth: dict[str, Truth], report: runs.Run, batch: runs.
     for day, one in truth.items():
         streamed, batched = _read(at, report, day), _read(at, batch, day)
         with stores.hbase(at.settings) as connection:
-            verdicts = {
-                version: stored_verdicts(stores.read_verdicts(connection, day, report.run_id, report.family, version))
-                for version in one.verdicts
-            }
+            versions = check_every_version(connection, report, day, one, streamed, at.time_name)
         minutes = stores.read_minutes(client, at.settings, dashboard.run_id, day)
         totals = stores.read_day_totals(client, at.settings, dashboard.run_id, day)
-        markers = {str(version): dict(marker) for version, marker in streamed.markers.items()}
-        of_report, name = report.run_id, at.time_name
         at.outcome.checks += [
-            check_versions(day, "every version of the report", one.sales, streamed.sales, of_report, name),
-            check_versions(day, "every version of the verdicts", one.verdicts, verdicts, of_report, name),
-            compare(day, "every marker", ("log", one.markers), ("HBase", markers), (of_report,)),
-            *check_run(day, one.day, streamed, name),
-            *check_run(day, one.day, batched, name),
+            *versions,
+            *check_run(day, one.day, streamed, at.time_name),
+            *check_run(day, one.day, batched, at.time_name),
             *check_modes(day, streamed, batched),
             *check_dashboard(day, one.day, dashboard.run_id, minutes, totals),
             check_minutes_against_report(day, dashboard.run_id, minutes, streamed),
