@@ -47,7 +47,7 @@ class Record(NamedTuple):
 def closing_time(rules: Time, day: dt.date) -> int:
     """Ingest time (epoch ms) of the heartbeat that closes a day in every job.
 
-    FLOOR(it - lateness - skew TO HOUR) is past the day's end, with 4 minutes to spare for late records.
+    Less lateness and skew it is past the day's end, with 4 minutes to spare.
     """
     return rules.day_end(day) + (4 + math.ceil((rules.lateness_ms + rules.clock_skew_ms) / 60_000)) * 60_000
 

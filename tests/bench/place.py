@@ -27,7 +27,7 @@ from udfs.judge import CANONICAL
 DAY = dt.date(2025, 11, 11)
 _is_canonical = re.compile(CANONICAL.encode()).match
 PATIENCE_S = 3600.0  # a run that has not ended by then is reported as stuck
-# A third of the machine's memory: a replay of 8 million orders holds most of their keys on the dashboard's heap.
+# A third of the machine's memory, for what is compared: the report's state on the heap stands beside it in RocksDB.
 TASKMANAGER_MB = max(2_400, psutil.virtual_memory().total // 3 // 2**20)
 Say = Callable[[str], None]
 

@@ -107,7 +107,7 @@ def test_every_document_of_the_oracles_tests_is_read_as_the_oracle_reads_it():
     assert differences(documents) == {}
 
 
-def test_every_document_of_the_sql_rule_is_read_as_the_oracle_reads_it():
+def test_odd_documents_are_read_as_the_oracle_reads_them():
     draw = odd_json.Draw(SEED)
     assert differences([draw.document().encode() for _ in range(2_000)]) == {}
 
