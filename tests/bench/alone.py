@@ -28,7 +28,11 @@ from udfs.settle import settle
 
 TITLE = "The queries alone, into blackhole"
 CASES = (("realtime_dashboard", "streaming"), ("daily_report", "streaming"), ("daily_report", "batch"))
-BESIDE = {cost.METADATA: "metadata_alone", cost.BARE: "bare_sql"}
+BESIDE = {
+    cost.METADATA: "metadata_alone",
+    cost.BARE["realtime_dashboard"]: "bare_dashboard",
+    cost.BARE["daily_report"]: "bare_report",
+}
 SLOTS = 2  # of which the processor time is told
 COPIES = (10_000, 20_000)
 _COPIED_AT = 1_762_833_600_000

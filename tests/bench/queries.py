@@ -1,8 +1,8 @@
 """What do a job's queries cost without its stores? The program that `alone.py` hands to `flink run`.
 
 Reads the order topic up to its present end, in both modes, or Parquet files with the same records; writes into
-`blackhole`, or for files returns the day's sales by city. Beside the jobs, two questions without the contract (the
-files of BESIDE). Last line of its output: `{"job": id, "sales": {…} or null, "compiled": seconds or null}`.
+`blackhole`, or for files returns the day's sales by city. Beside the jobs, questions without the contract
+(BESIDE). Last line of its output: `{"job": id, "sales": {…} or null, "compiled": seconds or null}`.
 
     flink run -pym tests.bench.queries -pyfs dist/udfs.zip -- --conf … daily_report streaming --topic orders
 """
@@ -24,16 +24,21 @@ from flink_jobs.session import Session, start
 from flink_jobs.settings import Settings
 
 JOBS: dict[str, ModuleType] = {"realtime_dashboard": realtime_dashboard, "daily_report": daily_report}
-BESIDE: dict[str, dict[str, str]] = {
-    "bare_sql": {},
-    # Else every record would give a row of its own: a sum that grows.
-    "metadata_alone": {
-        "table.exec.mini-batch.enabled": "true",
-        "table.exec.mini-batch.allow-latency": "1 s",
-        "table.exec.mini-batch.size": "10000",
-    },
+BARE_ON = "bare_orders"
+BESIDE: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "bare_dashboard": ((BARE_ON, "bare_dashboard"), {}),
+    "bare_report": ((BARE_ON, "bare_report"), {}),
+    "metadata_alone": (
+        ("metadata_alone",),
+        # Else every record would give a row of its own: a sum that grows.
+        {
+            "table.exec.mini-batch.enabled": "true",
+            "table.exec.mini-batch.allow-latency": "1 s",
+            "table.exec.mini-batch.size": "10000",
+        },
+    ),
 }
-"""File of tests/bench (a table; a question) -> Flink's options for it."""
+"""Question -> the files of tests/bench that it is made of (a table; a question), and Flink's options for it."""
 ORDERS_IN_FILES = """CREATE TEMPORARY TABLE orders (
   kafka_partition INT, kafka_offset BIGINT, ingest_ltz TIMESTAMP_LTZ(3)
 ) WITH ('connector' = 'filesystem', 'path' = 'file://{folder}', 'format' = 'parquet')
@@ -64,8 +69,9 @@ def main(
     request = job.Request(name, mode, topic, day.date(), day.date(), None, parallelism)
     given = dict(option.split("=", 1) for option in options)
     if name in BESIDE:
-        prepared = job.prepare(settings, request, BESIDE[name] | given)
-        _beside(settings, topic, name, Session(prepared.files, prepared.options))
+        files_of, chosen = BESIDE[name]
+        prepared = job.prepare(settings, request, chosen | given)
+        _beside(settings, topic, files_of, Session(prepared.files, prepared.options))
         return
     module = JOBS[name]
     chosen = {**module.options(mode, settings), **given}
@@ -79,8 +85,8 @@ def main(
         _sales(session)
 
 
-def _beside(settings: Settings, topic: str, name: str, session: Session) -> None:
-    text = Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
+def _beside(settings: Settings, topic: str, names: tuple[str, ...], session: Session) -> None:
+    text = "".join(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8") for name in names)
     filled = Template(text).substitute(topic=topic, bootstrap=settings.kafka.bootstrap)
     table, question, _ = filled.split(";\n")
     session.tables.execute_sql(table)

@@ -99,8 +99,9 @@ def test_batch_says_what_the_oracle_says_of_minutes_in_shares_and_pieces(
 
 
 def test_streaming_says_what_the_oracle_says_in_every_hour_once_the_log_has_passed_the_day(
-    kafka: Settings, truth: Truth
+    kafka: Settings, truth: Truth, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 2)  # tests/e2e has one
     rows = run_queries(kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), until=PassedTheFirstDay())
     assert tables(rows) == expected(truth.day)
     wanted = {version: dict(table) for version, table in truth.verdicts.items()}

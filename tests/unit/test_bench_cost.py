@@ -55,6 +55,9 @@ def test_a_root_that_ended_is_said() -> None:
         family.look()
 
 
+BARE = cost.BARE["daily_report"]
+
+
 def rows(figures: Figures) -> dict[str, float]:
     return {row["name"]: row["median"] for row in figures.rows()}
 
@@ -62,26 +65,30 @@ def rows(figures: Figures) -> dict[str, float]:
 def test_a_record_costs_what_the_larger_size_took_more() -> None:
     figures, records = Figures(), {10: 1_000, 20: 3_000}
     runs = {10: Cost(0.02, 0.01, 1.0), 20: Cost(0.03, 0.02, 2.0, heap=100.0, direct=7.0)}
-    cost.note(figures, "job, blackhole", runs, records)
-    cost.note(figures, "job, stores", {10: Cost(0.03, 0.03, 1.0), 20: Cost(0.06, 0.04, 2.0)}, records)
-    cost.note(figures, cost.BARE, {10: Cost(0.01), 20: Cost(0.012)}, records)
-    cost.compare(figures, ["job"], [10, 20])
+    cost.note(figures, "daily_report, blackhole", runs, records)
+    cost.note(figures, "daily_report, stores", {10: Cost(0.03, 0.03, 1.0), 20: Cost(0.06, 0.04, 2.0)}, records)
+    cost.note(figures, BARE, {10: Cost(0.01), 20: Cost(0.012)}, records)
+    cost.compare(figures, ["daily_report"], [10, 20])
     found = rows(figures)
-    assert found["job, blackhole, 20 orders"] == pytest.approx(0.05 / 3_000 * 1e6)
-    assert found["job, blackhole, marginal"] == pytest.approx(10.0)
-    assert found["job, blackhole, marginal: JVM"] == found["job, blackhole, marginal: Python"] == pytest.approx(5.0)
-    assert found["job, blackhole, marginal: speed"] == pytest.approx(2.0)
-    assert found[f"job, blackhole, marginal / {cost.BARE}, marginal"] == pytest.approx(10.0)
-    assert found["job, stores, marginal / job, blackhole, marginal"] == pytest.approx(2.0)
+    assert found["daily_report, blackhole, 20 orders"] == pytest.approx(0.05 / 3_000 * 1e6)
+    assert found["daily_report, blackhole, marginal"] == pytest.approx(10.0)
+    assert (
+        found["daily_report, blackhole, marginal: JVM"]
+        == found["daily_report, blackhole, marginal: Python"]
+        == pytest.approx(5.0)
+    )
+    assert found["daily_report, blackhole, marginal: speed"] == pytest.approx(2.0)
+    assert found[f"daily_report, blackhole, marginal / {BARE}, marginal"] == pytest.approx(10.0)
+    assert found["daily_report, stores, marginal / daily_report, blackhole, marginal"] == pytest.approx(2.0)
     assert not any(cost.BY_HAND in name for name in found)
-    assert (found["peak of the heap, job, blackhole, 20 orders"], len(found)) == (100.0, len(set(found)))
+    assert (found["peak of the heap, daily_report, blackhole, 20 orders"], len(found)) == (100.0, len(set(found)))
 
 
 def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_the_stores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     figures, records = Figures(), {10: 1_000, 20: 3_000}
-    seconds = {"metadata_alone": 1.0, "bare_sql": 4.0}
+    seconds = {"metadata_alone": 1.0, "bare_dashboard": 4.0, "bare_report": 2.0}
 
     def run(_place: Any, name: str, mode: str, _topic: str, topic: str, *_: str) -> alone.Run:
         kind, _, size = topic.partition("-")
@@ -103,7 +110,8 @@ def test_both_parts_together_hold_each_job_against_bare_sql_the_hand_loop_and_th
     assert sum(row["name"].startswith("compiling ") for row in figures.rows()) == 2
     found = {row["name"]: row for row in figures.rows() if row["section"] == cost.TITLE}
     for job in (throughput.DASHBOARD, throughput.REPORT, throughput.BATCH):
-        assert found[f"{job}, blackhole, marginal / {cost.BARE}, marginal"]["values"] == pytest.approx([3.0, 3.0])
+        bare, ratio = (cost.BARE[job.split()[0]], 3.0 if job == throughput.DASHBOARD else 6.0)
+        assert found[f"{job}, blackhole, marginal / {bare}, marginal"]["values"] == pytest.approx([ratio] * 2)
         assert found[f"{job}, blackhole, marginal / {cost.BY_HAND}, marginal"]["median"] == pytest.approx(4.0)
         assert found[f"{job}, {cost.SPELT}, 10 orders / {job}, blackhole, 10 orders"]["median"] == pytest.approx(1.5)
     report = throughput.REPORT
