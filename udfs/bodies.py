@@ -78,7 +78,7 @@ class JudgeRecords(Body):
         packs = np.full(len(values), None, object)
         for row, minute, share, pack in self.judge(values, partition.to_numpy(), offset.to_numpy(), came):
             minutes[row], shares[row], packs[row] = np.datetime64(minute + self.zone_ms, "ms"), share, pack
-        return pd.DataFrame({"order_minute": minutes.astype("datetime64[ns]"), "share": shares, "pack": packs})
+        return pd.DataFrame({"order_minute": minutes, "share": shares, "pack": packs})
 
 
 _Row = tuple[Any, ...]
