@@ -515,9 +515,30 @@ def test_shares_are_about_equal_where_ids_are_numbers():
     assert min(Counter(packs.shares_of(ids, 8).tolist()).values()) > 800
 
 
-def test_a_sum_that_may_leave_64_bits_is_refused():
-    with pytest.raises(OverflowError, match="may leave 64 bits"):
-        tallies._refuse_too_many(2**63 // tallies.MOST_CENTS + 1)
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, -1), (1, -1, 1)])
+def test_a_sum_that_may_leave_64_bits_is_refused(signs: tuple[int, int, int]):
+    def sold(most: int) -> tuple[list[bytes], list[bytes]]:
+        """Three orders of so much at most, as packs of SETTLED and of SALES."""
+        cents = [sign * most for sign in signs]
+        texts, numbers = pa.array(["O-1", "O-2", "O-3"]), pa.array([1, 2, 3])
+        ones, place = pa.array([1] * 3, pa.int32()), pa.array([0] * 3, pa.int16())
+        settled = (texts, numbers, numbers, ones, numbers, texts, place, pa.array(cents))
+        sales = (place, texts, ones, pa.array(cents))
+        return (
+            [packs.write(packs.SETTLED, packs.batch(packs.ACCEPTED_COLUMNS, settled))],
+            [packs.write(packs.SALES, packs.batch(packs.SALES_COLUMNS, sales))],
+        )
+
+    settled, sales = sold(2**60)
+    country = tallies.place_sales(sales, BY_RULES)[-1]
+    assert (country.orders, country.cents) == (3, sum(signs) * 2**60)
+    by_user = [tallies.place_sales([part.sales], BY_RULES) for part in tallies.hour_parts(settled)]
+    assert sum(rows[-1].cents for rows in by_user if rows) == sum(signs) * 2**60
+    settled, sales = sold(2**61)
+    with pytest.raises(OverflowError, match="3 orders of"):
+        tallies.hour_parts(settled)
+    with pytest.raises(OverflowError, match="3 orders of"):
+        tallies.place_sales(sales, BY_RULES)
 
 
 # ---------------------------------------------------------------- provisional figures
