@@ -6,7 +6,7 @@ watermark has passed it (final); day totals follow from the minutes.
 Time: order minutes, final once no timely record of them can come (docs/core.md); watermark on the minute. State: heap,
 unless the cluster says otherwise: packs of orders until their minute, and a sum for each minute and province, forgotten
 by the clock (`sums_remembered` in sql_files.py). The provisional figures de-duplicate on arrival, by keys in the
-worker's memory (udfs/arrivals.py), at its start out of the log's end. No idle timeout.
+worker's memory (udfs/arrivals.py), after a restart out of the log's end. No idle timeout.
 
 In batch it writes the final minutes alone, under a run id of its own: what another run of the same logic must have come
 to. `samewater rebuild` (flink_jobs/rebuild.py) brings them back into that run's keys.

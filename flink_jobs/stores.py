@@ -235,19 +235,9 @@ def sales_key(day: str, run_id: str, province: str, city: str, buckets: int) -> 
     return f"{sales_prefix(bucket(province, city, buckets), day, run_id)}{province}|{city}"
 
 
-def verdict_key(day: str, run_id: str, partition: int | str, verdict: str) -> str:
-    """Row key in `verdicts`; partition `ALL` for `conflicting`."""
-    return f"{day}|{run_id}|{partition if isinstance(partition, str) else f'{partition:05}'}|{verdict}"
-
-
 def marker_key(day: str, run_id: str) -> str:
     """Row key in `versions`."""
     return f"{day}|{run_id}"
-
-
-def marker_column(family: str, version: int) -> str:
-    """Column in `versions` that marks a version (epoch ms)."""
-    return f"m:{family}{version:013}"
 
 
 def run_folder(settings: Settings, dataset: str, day: str, run_id: str) -> str:
@@ -532,8 +522,3 @@ def backfilled_by(client: redis_client.Redis, settings: Settings, day: str) -> s
 def backfilled_days(client: redis_client.Redis, settings: Settings) -> list[str]:
     """The days of which Redis shows a backfill's minutes."""
     return [str(day) for day in client.hkeys(current_days(settings))]  # type: ignore[union-attr]
-
-
-def generation_of(client: redis_client.Redis, settings: Settings, day: str) -> str | None:
-    """The run whose minutes of a day are shown; None if there is none."""
-    return backfilled_by(client, settings, day) or current_generation(client, settings)

@@ -3,10 +3,11 @@
 Takes packs as they arrive (udfs/judge.py), of one share of the orders each; of each key the first copy to arrive
 counts. Keys are remembered by a 64-bit hash, in the worker's memory, each with the place in the log of the record that
 counted: a record that is read again after a restart counts again, for what SQL sums up goes back to the checkpoint with
-it, and a copy of it does not. What came before the checkpoint is not read again, so a new worker is first shown the end
-of the log (`remember`). Of copies found there, nobody knows which had counted nor which will be read again: the first
-by ingest time counts, when all of them have arrived. If one never does, it lies before the checkpoint, and so does what
-had counted. Settled minutes compare the keys themselves (udfs/settle.py). Pure but for that memory.
+it, and a copy of it does not. What came before the checkpoint is not read again, so a worker that goes on is first
+shown the end of the log (`remember`); where nothing was counted before, it needs to know nothing. Of copies found
+there, nobody knows which had counted nor which will be read again: the first by ingest time counts, when all of them
+have arrived. If one never does, it lies before the checkpoint, and so does what had counted. Settled minutes compare
+the keys themselves (udfs/settle.py). Pure but for that memory.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class JudgeRecords(Body):
         packs = np.full(len(values), None, object)
         for row, minute, share, pack in self.judge(values, partition.to_numpy(), offset.to_numpy(), came):
             minutes[row], shares[row], packs[row] = np.datetime64(minute + self.zone_ms, "ms"), share, pack
-        return pd.DataFrame({"order_minute": minutes.astype("datetime64[ns]"), "share": shares, "pack": packs})
+        return pd.DataFrame({"order_minute": minutes, "share": shares, "pack": packs})
 
 
 _Row = tuple[Any, ...]
@@ -131,21 +131,30 @@ class MinuteSales(_PackFunction):
 
 class ArrivingSales(_PackFunction):
     def open(self, function_context: FunctionContext) -> None:
-        rules = _rules(function_context)
-        self.arrivals = Arrivals(rules)
+        super().open(function_context)
+        self.arrivals = Arrivals(self.rules)
         # Job parameters hold no colon and no comma: flink_jobs/job.py.
-        bootstrap = _parameter(function_context, "kafka.bootstrap").replace("=", ":").replace("+", ",")
-        span_ms = 2 * (rules.lateness_ms + rules.future_ms)
-        judge = Judge(rules)
-        tail = read_tail(bootstrap, _parameter(function_context, "topic"), span_ms)
+        self.bootstrap = _parameter(function_context, "kafka.bootstrap").replace("=", ":").replace("+", ",")
+        self.topic = _parameter(function_context, "topic")
+        self.begun: set[int] = set()
+
+    def eval(self, pack: bytes, share: int, number: int) -> Iterator[_Row]:
+        """`number`: of the packs of the share, counted by SQL's state. With the first nothing has counted before."""
+        if share not in self.begun:
+            if number > 1:
+                self._remember(share)
+            self.begun.add(share)
+        yield from self.arrivals(bytes(pack))
+
+    def _remember(self, share: int) -> None:
+        judge = Judge(self.rules)
+        tail = read_tail(self.bootstrap, self.topic, 2 * (self.rules.lateness_ms + self.rules.future_ms))
         while records := list(islice(tail, 10_000)):
             partition, offset, ingest, values = zip(*records, strict=True)
             places = (np.array(partition, np.int32), np.array(offset, np.int64), np.array(ingest, np.int64))
-            for *_, pack in judge(pa.array(values, pa.binary()), *places):
-                self.arrivals.remember(pack)
-
-    def eval(self, pack: bytes) -> Iterator[_Row]:
-        yield from self.arrivals(bytes(pack))
+            for _, _, of, pack in judge(pa.array(values, pa.binary()), *places):
+                if of == share:
+                    self.arrivals.remember(pack)
 
 
 class HourParts(_PackFunction):

@@ -11,7 +11,8 @@ judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMES
 settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: `accepted` rows (pack, its number
   as key_share), one `keys` row (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
 tell_copies(late ARRAY<BYTES>, keys ARRAY<BYTES>) -> the same columns: `count` and `rejected` rows
-minute_sales(packs ARRAY<BYTES>), arrivals(pack BYTES) -> table of province STRING, orders BIGINT, cents BIGINT
+minute_sales(packs ARRAY<BYTES>), arrivals(pack BYTES, share INT, number BIGINT: of the packs of the share)
+  -> table of province STRING, orders BIGINT, cents BIGINT
 hour_parts(accepted ARRAY<BYTES>) -> table of share INT, sales BYTES, ids BYTES
 place_sales(sales ARRAY<BYTES>) -> table of province STRING, city STRING, orders BIGINT, cents BIGINT, users BIGINT
 conflicting_ids(ids ARRAY<BYTES>) -> BIGINT

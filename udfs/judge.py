@@ -38,14 +38,23 @@ from udfs.packs import (
     write,
 )
 from udfs.rules import MINUTE_MS, Rules
-from udfs.strict_json import Columns, Fields, columns_of, read_fields, read_orders
+from udfs.strict_json import (
+    AMOUNT_FORM,
+    CODE_FORM,
+    EARLIEST_ORDER_TIME,
+    ID_FORM,
+    LATEST_ORDER_TIME,
+    Columns,
+    Fields,
+    columns_of,
+    read_fields,
+    read_orders,
+)
 
-EARLIEST, LATEST = 946_684_800_000, 4_102_444_800_000  # of order_time: 2000 to 2099 UTC, [EARLIEST, LATEST)
 HEARTBEAT_VALUE = b'{"heartbeat":true}'
 CANONICAL = (
-    r'^\{"order_id":"([A-Za-z0-9._:-]{1,64})","order_time":([1-9][0-9]{11,12}),"user_id":"([A-Za-z0-9._:-]{1,64})",'
-    r'"province":"([A-Za-z0-9._-]{1,32}","city":"[A-Za-z0-9._-]{1,32})",'
-    r'"amount":"(-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?)"\}$'
+    rf'^\{{"order_id":"({ID_FORM})","order_time":([1-9][0-9]{{11,12}}),"user_id":"({ID_FORM})",'
+    rf'"province":"({CODE_FORM}","city":"{CODE_FORM})","amount":"({AMOUNT_FORM})"\}}$'
 )
 FEW = 256
 """So many records at most are read one by one: Arrow compiles an expression anew for each batch, which takes it as long
@@ -105,7 +114,7 @@ class Judge:
         if not canonical.all():
             orders = _joined(orders, self._odd(payload, np.flatnonzero(~canonical), others))
         rules, at, came = self._rules, orders.order_time, ingest[orders.rows]
-        in_bounds = (at >= EARLIEST) & (at < LATEST)
+        in_bounds = (at >= EARLIEST_ORDER_TIME) & (at < LATEST_ORDER_TIME)
         late, future = at < came - rules.lateness_ms, at > came + rules.future_ms
         valid = in_bounds & (orders.place >= 0)
         timely = valid & ~late & ~future

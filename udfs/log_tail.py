@@ -1,4 +1,4 @@
-"""What did the end of the order log bring, so that a new worker knows the keys of minutes that are not complete yet?
+"""What did the log's end bring, so that a worker that goes on knows the keys of minutes that are not complete yet?
 
 Reads Kafka, every partition from the given span before the newest ingest time of the one that is furthest behind, for
 that one holds the minutes open, up to its present end; writes nothing, joins no group. Imports nothing of ours.

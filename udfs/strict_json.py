@@ -38,8 +38,6 @@ import pyarrow as pa
 from ijson.backends import yajl2_c  # type: ignore[import-untyped]  # this one or none: others read another JSON
 from pyarrow import compute as pc
 
-Array = np.ndarray[Any, Any]
-
 EARLIEST_ORDER_TIME = 946_684_800_000  # 2000-01-01T00:00:00Z
 LATEST_ORDER_TIME = 4_102_444_800_000  # 2100-01-01T00:00:00Z, exclusive
 DEEPEST = 999
@@ -62,15 +60,15 @@ class Fields(NamedTuple):
     amount: str | None
 
 
-_ID_FORM = "[A-Za-z0-9._:-]{1,64}"
-_CODE_FORM = "[A-Za-z0-9._-]{1,32}"
-_AMOUNT_FORM = r"-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?"
-_FORMS = (_ID_FORM, None, _ID_FORM, _CODE_FORM, _CODE_FORM, _AMOUNT_FORM)
+ID_FORM = "[A-Za-z0-9._:-]{1,64}"
+CODE_FORM = "[A-Za-z0-9._-]{1,32}"
+AMOUNT_FORM = r"-?(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?"
+_FORMS = (ID_FORM, None, ID_FORM, CODE_FORM, CODE_FORM, AMOUNT_FORM)
 _KINDS = (str, int, str, str, str, str)
 """Form and type of each of `Fields`, in their order."""
-_is_id = re.compile(_ID_FORM).fullmatch
-_is_code = re.compile(_CODE_FORM).fullmatch
-_is_amount = re.compile(_AMOUNT_FORM).fullmatch
+_is_id = re.compile(ID_FORM).fullmatch
+_is_code = re.compile(CODE_FORM).fullmatch
+_is_amount = re.compile(AMOUNT_FORM).fullmatch
 
 _members = itemgetter(*Fields._fields)
 _PLAIN = frozenset((str, int, bool, type(None)))
@@ -93,7 +91,7 @@ class Columns(NamedTuple):
     """`Fields` of many orders, a column each; `order_time`: int64."""
 
     order_id: pa.Array
-    order_time: Array
+    order_time: np.ndarray[Any, Any]
     user_id: pa.Array
     province: pa.Array
     city: pa.Array

@@ -97,7 +97,7 @@ def _lay_down(place: Place, day: dt.date) -> None:
                     batch.put(key.encode(), {f"b:{n}".encode(): text.encode() for n, text in row.items()})
         connection.table("versions").put(
             stores.marker_key(str(day), RUN).encode(),
-            {stores.marker_column("b", version).encode(): marker.model_dump_json().encode()},
+            {f"m:b{version:013}".encode(): marker.model_dump_json().encode()},
         )
         said = runs.Publication(
             run_id=RUN, mode="batch", digest=stores.digest(table), rows=len(table), watermark=version

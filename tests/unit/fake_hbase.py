@@ -16,6 +16,11 @@ from flink_jobs import stores
 Cells = dict[bytes, dict[int, bytes]]
 
 
+def marker_column(family: str, version: int) -> bytes:
+    """Column in `versions` that marks a version (epoch ms), as the sink writes it."""
+    return f"m:{family}{version:013}".encode()
+
+
 class FakeTable:
     """Row key -> column -> timestamp -> value."""
 

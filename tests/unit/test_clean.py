@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
-from fake_hbase import FakeRedis, put_in_place
+from fake_hbase import FakeRedis, marker_column, put_in_place
 from fsspec.implementations.memory import MemoryFileSystem
 
 from flink_jobs import (
@@ -150,9 +150,9 @@ class Place:
                 for at in (version - 3_600_000, version):
                     self.hbase.table("daily_sales").put(key, {f"{family}:orders".encode(): b"1"}, at)
                 self.hbase.table("full_report").put(key, {b"b:orders": b"1"}, version)
-            key = stores.verdict_key(day, run.run_id, 0, "late").encode()
+            key = f"{day}|{run.run_id}|00000|late".encode()
             self.hbase.table("verdicts").put(key, {f"{family}:records".encode(): b"1"}, version)
-            marker = {stores.marker_column(family, version).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+            marker = {marker_column(family, version): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
             self.hbase.table("versions").put(stores.marker_key(day, run.run_id).encode(), marker)
             for dataset in clean.DATASETS:
                 self.files.pipe_file(f"{stores.run_folder(self.settings, dataset, day, run.run_id)}/part", b"x")

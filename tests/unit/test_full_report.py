@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from fake_hbase import FakeHBase, put_in_place
+from fake_hbase import FakeHBase, marker_column, put_in_place
 
 from flink_jobs import full_charts, full_inputs, full_pages, lease, regions, runs, stores
 from flink_jobs.errors import UserError
@@ -43,7 +43,7 @@ def publish(hbase: Any, settings: Settings, day: dt.date, verdict: bool | None =
     marker = {"rows": 3, "orders": 3, "amount": "30.00"}
     hbase.table("versions").put(
         stores.marker_key(str(day), run).encode(),
-        {stores.marker_column("b", version).encode(): json.dumps(marker).encode()},
+        {marker_column("b", version): json.dumps(marker).encode()},
     )
     said = {"run_id": run, "mode": "batch", "watermark": version, "digest": "d"}
     runs.publish(hbase, runs.REPORT, str(day), runs.Publication.model_validate(said))
@@ -115,7 +115,7 @@ def test_as_of_a_time_the_newest_version_until_then_is_told_and_the_days_before(
     start = settings.time.day_start(DAY)
     for hours in (13, 15, 17):
         marker = {"rows": hours, "orders": hours, "amount": f"{hours}.00"}
-        column = stores.marker_column("s", start + hours * hour).encode()
+        column = marker_column("s", start + hours * hour)
         hbase.table("versions").put(stores.marker_key(str(DAY), run_id).encode(), {column: json.dumps(marker).encode()})
     for late, version in ((0, 15), (hour - 1, 15), (2 * hour, 17), (30 * hour, 17)):
         found = full_inputs.choose_as_of(settings, hbase, DAY, start + 15 * hour + late, run_id)

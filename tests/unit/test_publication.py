@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_hbase import FakeRedis, put_in_place
+from fake_hbase import FakeRedis, marker_column, put_in_place
 
 from flink_jobs import backfill_checks, full_store, lease, publication, readers, runs, stores
 from flink_jobs.errors import UserError
@@ -45,7 +45,7 @@ def a_run(hbase: Any, run_id: str, **changes: Any) -> runs.Run:
     fields = {"job": runs.REPORT, "mode": "batch", "logic": f"logic of {run_id}", "topic": "orders"}
     days = {"from_day": DAY, "to_day": DAY}
     run = runs.register(hbase, runs.Run.model_validate({"run_id": run_id, **fields, **days, **changes}))
-    marker = {stores.marker_column(run.family, END).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    marker = {marker_column(run.family, END): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
     hbase.table("versions").put(stores.marker_key(DAY, run_id).encode(), marker)
     runs.set_state(hbase, run_id, "finished")
     return run

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_hbase import put_in_place
+from fake_hbase import marker_column, put_in_place
 
 from flink_jobs import console, publication, readers, regions, runs, stores
 from flink_jobs.errors import UserError
@@ -61,7 +61,7 @@ def write(hbase: Any, settings: Settings, version: int, table: Table) -> None:
         "orders": sum(int(city["orders"]) for city in cities),
         "amount": stores.yuan(sum(stores.cents(city["amount"]) for city in cities)),
     }
-    cell = {stores.marker_column("s", version).encode(): json.dumps(marker).encode()}
+    cell = {marker_column("s", version): json.dumps(marker).encode()}
     hbase.table("versions").put(stores.marker_key(DAY, RUN).encode(), cell)
 
 
@@ -90,7 +90,7 @@ def test_the_report_of_a_day_is_the_newest_marked_version_of_the_published_run(s
 
 def test_a_version_without_its_marker_is_not_shown(settings: Settings, hbase: Any) -> None:
     publish(hbase)
-    hbase.table("versions").rows[stores.marker_key(DAY, RUN).encode()].pop(stores.marker_column("s", END).encode())
+    hbase.table("versions").rows[stores.marker_key(DAY, RUN).encode()].pop(marker_column("s", END))
     assert readers.read_report(settings, DAY).table == MORNING
 
 
@@ -301,7 +301,7 @@ def test_the_minutes_of_a_day_are_those_of_the_backfill_that_is_published_of_it(
     runs.publish(hbase, runs.REPORT, DAY, fill)
     assert "no order of it counts" in sentence(run(settings, readers.minutes, "--day", DAY))
     marker = {"rows": 3, "orders": 9, "amount": "99.00"}
-    cell = {stores.marker_column("b", END).encode(): json.dumps(marker).encode()}
+    cell = {marker_column("b", END): json.dumps(marker).encode()}
     hbase.table("versions").put(stores.marker_key(DAY, "fill").encode(), cell)
     told = sentence(run(settings, readers.minutes, "--day", DAY))
     assert told.endswith("samewater backfill run fill --only-minutes")

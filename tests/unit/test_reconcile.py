@@ -17,7 +17,7 @@ from unittest.mock import MagicMock
 import pyarrow as pa
 import pytest
 import requests
-from fake_hbase import FakeHBase
+from fake_hbase import FakeHBase, marker_column
 from tenacity import wait_none
 
 from flink_jobs import checks, flink_rest, oracle, reconcile, runs, stores
@@ -448,7 +448,7 @@ def a_run(
     run = runs.Run.model_validate({"run_id": run_id, **fields, **more})
     runs.register(hbase, run)
     version = END if final else END - HOUR
-    marker = {stores.marker_column(run.family, version).encode(): b'{"rows": %d, "orders": 0, "amount": "0.00"}' % rows}
+    marker = {marker_column(run.family, version): b'{"rows": %d, "orders": 0, "amount": "0.00"}' % rows}
     hbase.table("versions").put(stores.marker_key(DAY, run_id).encode(), marker)
 
 

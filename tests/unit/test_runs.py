@@ -7,7 +7,7 @@ import re
 from typing import Any, cast
 
 import pytest
-from fake_hbase import FakeHBase, FakeRedis
+from fake_hbase import FakeHBase, FakeRedis, marker_column
 
 from flink_jobs import process_id, runs, stores
 from flink_jobs.errors import UserError
@@ -137,7 +137,7 @@ def test_the_versions_of_a_run_are_those_with_a_marker_the_oldest_first(hbase: A
     versions = hbase.table("versions")
     for version in (END, END - HOUR):
         key = stores.marker_key(DAY, "one").encode()
-        column = stores.marker_column("b", version).encode()
+        column = marker_column("b", version)
         versions.put(key, {column: b'{"rows": 3, "orders": 1, "amount": "1.00"}'})
     versions.put(stores.marker_key(DAY, "one-more").encode(), {b"m:b1762876800000": b"{}"})
     found = runs.markers(hbase, DAY, "one", "b")
@@ -150,7 +150,7 @@ def test_the_versions_of_one_mode_say_nothing_of_the_other(hbase: Any) -> None:
     key = stores.marker_key(DAY, "one").encode()
     for family, orders in (("s", 1), ("b", 2)):
         marker = runs.Marker(rows=3, orders=orders, amount="1.00").model_dump_json().encode()
-        hbase.table("versions").put(key, {stores.marker_column(family, END).encode(): marker})
+        hbase.table("versions").put(key, {marker_column(family, END): marker})
     assert [runs.markers(hbase, DAY, "one", family)[END].orders for family in ("s", "b")] == [1, 2]
 
 
@@ -164,7 +164,7 @@ def test_the_versions_of_a_day_are_told_by_run(hbase: Any) -> None:
     runs.set_state(hbase, "unknown", "running")
     for run_id, mode, family in (("one", "batch", "b"), ("two", "streaming", "s"), ("three", "batch", "s")):
         runs.register(hbase, a_run(run_id, mode=mode))
-        marker = {stores.marker_column(family, END).encode(): b'{"rows": 3, "orders": 1, "amount": "1.00"}'}
+        marker = {marker_column(family, END): b'{"rows": 3, "orders": 1, "amount": "1.00"}'}
         for key in (run_id, "unknown"):
             hbase.table("versions").put(stores.marker_key(DAY, key).encode(), marker)
     found = {run.run_id: list(markers) for run, markers in runs.versions_of_day(hbase, DAY)}
@@ -298,7 +298,7 @@ def test_what_an_earlier_release_published_is_still_read(hbase: Any) -> None:
 def with_a_version(hbase: Any, run: Run) -> Run:
     """Register a run, with a marked version of the day (no rows)."""
     runs.register(hbase, run)
-    marker = {stores.marker_column(run.family, END).encode(): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
+    marker = {marker_column(run.family, END): b'{"rows": 0, "orders": 0, "amount": "0.00"}'}
     hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
     return run
 
@@ -390,7 +390,7 @@ def test_a_publication_describes_the_newest_marked_version_and_no_later_cell(hba
     for version, orders in ((END - 2 * HOUR, b"1"), (END - HOUR, b"2"), (END, b"3")):
         hbase.table("daily_sales").put(key, {b"s:orders": orders}, timestamp=version)
     for version in (END - 2 * HOUR, END - HOUR):
-        marker = {stores.marker_column(run.family, version).encode(): b'{"rows": 1, "orders": 0, "amount": "0.00"}'}
+        marker = {marker_column(run.family, version): b'{"rows": 1, "orders": 0, "amount": "0.00"}'}
         hbase.table("versions").put(stores.marker_key(DAY, run.run_id).encode(), marker)
     found = runs.publication_of(hbase, settings, run, DAY)
     assert (found.watermark, found.rows) == (END - HOUR, 1)
@@ -429,8 +429,8 @@ def test_a_day_is_shown_by_the_backfill_that_is_published_of_it_and_by_no_other_
         for _ in range(2):
             assert runs.sync_day(hbase, redis, settings, DAY) == wanted
         assert stores.backfilled_by(redis, settings, DAY) == wanted
-        assert stores.generation_of(redis, settings, DAY) == (wanted or "live")
-        assert stores.generation_of(redis, settings, "2025-11-12") == "live"
+        assert stores.backfilled_by(redis, settings, "2025-11-12") is None
+        assert stores.current_generation(redis, settings) == "live"
 
 
 def test_a_backfill_of_another_order_log_than_the_screens_shows_no_minutes_until_the_screen_is_of_its_log(

@@ -8,7 +8,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from fake_hbase import put_in_place
+from fake_hbase import marker_column, put_in_place
 from fastapi.testclient import TestClient
 
 from flink_jobs import regions, runs, stores
@@ -62,9 +62,9 @@ def hbase(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
         cells = {"orders": orders, "amount": amount, "users": users}
         fake.table("daily_sales").put(key, {f"s:{k}".encode(): v.encode() for k, v in cells.items()}, timestamp=END)
     marker = runs.Marker(rows=5, orders=4, amount="3.95").model_dump_json().encode()
-    fake.table("versions").put(stores.marker_key(DAY, RUN).encode(), {stores.marker_column("s", END).encode(): marker})
+    fake.table("versions").put(stores.marker_key(DAY, RUN).encode(), {marker_column("s", END): marker})
     for partition, records in ((0, 7), (1, 2)):
-        key = stores.verdict_key(DAY, RUN, partition, "late").encode()
+        key = f"{DAY}|{RUN}|{partition:05}|late".encode()
         fake.table("verdicts").put(key, {b"s:records": str(records).encode()}, timestamp=END)
     return fake
 

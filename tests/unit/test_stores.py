@@ -45,8 +45,6 @@ def test_keys_are_those_of_the_design() -> None:
     # By gzip: the CRC-32 of "110000|110100" is 3854621936, divisible by 4; of "ALL|ALL" 3919457165, which leaves 1.
     assert stores.sales_key(DAY, "run-1", "110000", "110100", 4) == "0|2025-11-11|run-1|110000|110100"
     assert stores.sales_key(DAY, "run-1", "ALL", "ALL", 4) == "1|2025-11-11|run-1|ALL|ALL"
-    assert stores.verdict_key(DAY, "run-1", 3, "late") == "2025-11-11|run-1|00003|late"
-    assert stores.verdict_key(DAY, "run-1", "ALL", "conflicting") == "2025-11-11|run-1|ALL|conflicting"
     assert stores.marker_key(DAY, "run-1") == "2025-11-11|run-1"
 
 

@@ -1,7 +1,8 @@
-"""Does the jobs' strict parser say of every document what the oracle says, in both of its tiers?
+"""Does the jobs' strict parser say of every document what the oracle says, in both of its tiers? And the judge?
 
 The oracle is the specification. Documents: every odd one of the generator's catalogue and of the oracle's own tests,
-and random ones made of orders by mutation or from scratch; SAMEWATER_FUZZ=200000 makes that many of them.
+and random ones made of orders by mutation or from scratch; SAMEWATER_FUZZ=200000 makes that many of them. The judge
+reads the random ones, at ingest times about each bound, as many records at once and as few.
 """
 
 from __future__ import annotations
@@ -14,24 +15,34 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
+from unittest import mock
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs import dirty_orders, order_format
+from flink_jobs import dirty_orders, oracle, order_format
 from flink_jobs.dirty_orders import Scene
-from flink_jobs.oracle import HEARTBEAT, Order, Regions, Verdict, parse
+from flink_jobs.oracle import HEARTBEAT, Order, Record, Regions, Verdict, classify, parse
 from flink_jobs.regions import load
 from flink_jobs.settings import Settings
 from tests.unit import odd_json, test_oracle
-from tests.unit.test_oracle import NOON, REGIONS, raw, value
-from udfs import strict_json
+from tests.unit.test_core import BY_RULES, FUTURE, LATENESS
+from tests.unit.test_oracle import NOON, REGIONS, RULES, raw, value
+from udfs import judge as judge_module
+from udfs import packs, strict_json
+from udfs.judge import Judge
+from udfs.rules import MINUTE_MS
+from udfs.settle import orders_as_records, records_of, values_of
 from udfs.strict_json import Fields, read_fields, read_orders
 
-DOCUMENTS = int(os.environ.get("SAMEWATER_FUZZ", "20000"))
+DOCUMENTS = int(os.environ.get("SAMEWATER_FUZZ", "15000"))
 SEED = int(os.environ.get("SAMEWATER_FUZZ_SEED", "20251111"))
 NOTHING = Fields(None, None, None, None, None, None)
+read_by_events = strict_json._read_by_events
 
 
 def judged(read: Fields | str, regions: Regions) -> Order | Verdict:
@@ -53,16 +64,18 @@ def judged(read: Fields | str, regions: Regions) -> Order | Verdict:
     return Order(*read[:5], int(Decimal(read.amount) * 100))
 
 
-def differences(documents: list[bytes], regions: Regions = REGIONS) -> dict[bytes, tuple[object, ...]]:
+def differences(
+    documents: list[bytes], regions: Regions = REGIONS, said: list[Order | Verdict] | None = None
+) -> dict[bytes, tuple[object, ...]]:
     """Document -> what the oracle, the parser and its second tier alone say, where they are not of one mind."""
     found: dict[bytes, tuple[object, ...]] = {}
     numbers, columns = read_orders(documents)
     at_once = dict(zip(numbers, zip(*(column.tolist() for column in columns), strict=True), strict=True))
-    for number, document in enumerate(documents):
+    said = said or [parse(document, regions) for document in documents]
+    for number, (document, expected) in enumerate(zip(documents, said, strict=True)):
         read = read_fields(document)
         assert at_once.get(number, read) == read
-        slow = strict_json._read_by_events(document)
-        expected = parse(document, regions)
+        slow = read_by_events(document)
         same = read == NOTHING if expected == ("heartbeat", "", None) else judged(read, regions) == expected
         # The same types, too: 1 is True and 1.0 to Python.
         if not same or slow != read or any(type(a) is not type(b) for a, b in zip(slow, read, strict=True)):
@@ -320,6 +333,16 @@ class Fuzz(odd_json.Draw):
 
         return around("{" + ",".join(around(name) + ":" + around(text) for name, text in self.members()) + "}").encode()
 
+    def canonical(self) -> bytes:
+        """In the canonical spelling, but for fields that may be odd and a line feed that may end it."""
+        chance = self.random
+        order = order_format.Order("O-1", chance.choice(TIMES), "U:1", "440000", "440300", chance.randint(-99, 99))
+        found = order_format.members(order)
+        for name in chance.choices(tuple(found), k=chance.choice((0, 0, 1, 1, 2))):
+            times = (self.number(), f"0{found[name][1:]}", f"0{found[name]}")
+            found[name] = chance.choice(times if name == "order_time" else ODD_FIELDS)
+        return order_format.write(found) + chance.choice((b"", b"", b"", b"\n"))
+
     def spoilt(self, document: bytes) -> bytes:
         """With a byte or a few changed, removed or put in."""
         chance = self.random
@@ -349,36 +372,92 @@ class Fuzz(odd_json.Draw):
             return self.random.choice((b"", b" ", HEARTBEAT, b"{}", b"null"))
         if chance < 0.1:
             return self.document().encode()
-        document = self.spelt()
+        document = self.spelt() if self.random.random() < 0.9 else self.canonical()
         return self.spoilt(document) if chance < 0.3 else document
 
 
-def test_random_documents_are_read_as_the_oracle_reads_them(monkeypatch: pytest.MonkeyPatch):
+class Told(NamedTuple):
+    """What somebody says of a record. `verdict`: `accepted` for any that is timely; `minute`: epoch ms."""
+
+    verdict: str
+    reason: str
+    minute: int
+    fields: Fields
+    cents: int | None
+    value: bytes | None
+
+
+def by_oracle(record: Record) -> Told:
+    (said,) = classify([record], RULES)
+    payload, fields = record[3], NOTHING
+    read = said.fields if said.order is None else said.order
+    if said.verdict not in ("heartbeat", "malformed"):
+        amount = None if read.cents is None else oracle._decode(payload.decode())["amount"]
+        fields = Fields(*read[:5], amount)
+    cents = read.cents if said.verdict == "accepted" else None
+    kept = None if said.verdict == "heartbeat" else payload
+    return Told(said.verdict, said.reason, said.event_time // MINUTE_MS * MINUTE_MS, fields, cents, kept)
+
+
+def by_judge(records: list[Record], few: bool) -> list[Told]:
+    """What the packs of a batch hold of each record. `few`: read one by one; else all at once."""
+    *places, values = zip(*records, strict=True)
+    with mock.patch.object(judge_module, "FEW", len(records) if few else 0):
+        carried = Judge(BY_RULES)(pa.array(values, pa.binary()), *(np.array(column, np.int64) for column in places))
+    told: dict[int, Told] = {}
+    for _, minute, _, pack in carried:
+        orders, others = packs.read(packs.RECORDS, [pack])
+        timely = zip(
+            orders_as_records(orders, BY_RULES.places),
+            orders.column("cents").to_pylist(),
+            values_of(orders, BY_RULES.places),
+            strict=True,
+        )
+        listed = [(record._replace(verdict="accepted", payload=payload), cents) for record, cents, payload in timely]
+        listed += [(record, None) for record in records_of(others)]
+        for (verdict, reason, partition, offset, came, *fields, payload), cents in listed:
+            assert records[offset][:3] == (partition, offset, came) and offset not in told
+            told[offset] = Told(verdict, reason or "", minute, Fields(*fields), cents, payload)
+    return [told[n] for n in range(len(records))]
+
+
+DELAYS = (0, 0, 1, -FUTURE, -FUTURE - 1, LATENESS, LATENESS + 1, 3 * 3_600_000)
+
+
+def test_random_documents_are_read_and_judged_as_by_the_oracle(monkeypatch: pytest.MonkeyPatch):
     fuzz = Fuzz(SEED)
     counts: Counter[tuple[str, ...]] = Counter()
-    at_once = 0
+    verdicts: Counter[str] = Counter()
+    at_once = canonical = 0
     different: dict[bytes, tuple[object, ...]] = {}
     by_events: set[bytes] = set()
-    read_by_events = strict_json._read_by_events
 
     def noted(document: bytes) -> Fields | str:
         by_events.add(document)
         return read_by_events(document)
 
+    monkeypatch.setattr(strict_json, "_read_by_events", noted)
     for _ in range(0, DOCUMENTS, 1_000):
         documents = [fuzz.bytes() for _ in range(1_000)]
-        different |= differences(documents)
+        said = [parse(document, REGIONS) for document in documents]
         by_events.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(strict_json, "_read_by_events", noted)
-            for document in documents:
-                read_fields(document)
+        different |= differences(documents, said=said)
         at_once += len(read_orders(documents)[0])
-        for document in documents:
-            said = parse(document, REGIONS)
-            what = said[:2] if isinstance(said, Verdict) else ("order",)
-            counts["events" if document in by_events else "orjson", *what] += 1
-    print(*sorted(counts.items()), sep="\n")
+        for document, what in zip(documents, said, strict=True):
+            known = what[:2] if isinstance(what, Verdict) else ("order",)
+            counts["events" if document in by_events else "orjson", *known] += 1
+        records: list[Record] = [
+            (0, n, (what.order_time or NOON) + fuzz.random.choice(DELAYS), document)
+            for n, (document, what) in enumerate(zip(documents, said, strict=True))
+        ]
+        records.append((0, len(records), NOON, None))
+        wanted = [by_oracle(record) for record in records]
+        for record, *all_told in zip(records, wanted, by_judge(records, True), by_judge(records, False), strict=True):
+            if all_told != all_told[:1] * 3:
+                different[(record[3] or b"")[:2_000]] = (record[2], *all_told)
+        verdicts.update(told.verdict for told in wanted)
+        canonical += int(Judge(BY_RULES)._few(pa.array(documents, pa.binary()))[0].sum())
+    print(*sorted(counts.items()), *sorted(verdicts.items()), f"{canonical} canonical", sep="\n")
     assert different == {}
     invalid = [("invalid", name) for name in Fields._fields]
     expected = {
@@ -389,6 +468,8 @@ def test_random_documents_are_read_as_the_oracle_reads_them(monkeypatch: pytest.
     assert set(counts) == expected
     assert min(counts.values()) > DOCUMENTS // 1_000
     assert at_once > 0.9 * counts["orjson", "order"], "the short way is not taken"
+    assert set(verdicts) == {"malformed", "heartbeat", "invalid", "future", "late", "accepted"}
+    assert min(verdicts.values()) > DOCUMENTS // 1_000 and canonical > DOCUMENTS // 100
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8fe-+.1 ntrlsa\n\x0b', max_size=60).map(str.encode))
