@@ -811,6 +811,18 @@ BROKEN: dict[str, tuple[str, tuple[str, ...], tuple[str, str], set[str]]] = {
         ("if remembered and (", "if not remembered and ("),
         {"counts", "rejected"},
     ),
+    "the city of another order": (
+        "settle",
+        ("settle", "rows_of"),
+        ("*places[fields[6]]", "*places[fields[6] - 1]"),
+        {"rejected", "rows"},
+    ),
+    "a record's spelling forgotten": (
+        "settle",
+        ("settle", "rows_of"),
+        ("*fields[7:])", "fields[7], None)"),
+        {"rejected", "rows"},
+    ),
     "users of a province added up": (
         "tallies",
         ("tallies",),
@@ -845,6 +857,7 @@ def test_a_broken_rule_turns_red(monkeypatch: pytest.MonkeyPatch, what: str):
     values += [(NOON, value(order_id=f"O-{n}", user_id="U2", city=city)) for n, city in ((3, "440100"), (4, "440300"))]
     values += [
         (NOON + 10, value(order_id="O-3", order_time=NOON + 1)),
+        (NOON + 20, spelled(value(order_id="O-3", order_time=NOON + 1), 1)),
         (NOON + 120_000, value(order_time=NOON + 120_000)),
     ]
     records = located(values, 2)
