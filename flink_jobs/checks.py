@@ -127,13 +127,14 @@ def stored_verdicts(stored: Table) -> Table:
 
 def rejected_table(day: oracle.Day) -> Table:
     """`{partition}|{offset}` -> cells as `stores.record_cells`."""
-    return {f"{r.partition:05}|{r.offset}": _record_cells(r, r.fields) for r in day.rejected}
+    return {f"{r.partition:05}|{r.offset}": _record_cells(r) for r in day.rejected}
 
 
-def _record_cells(record: oracle.Rejected | oracle.Admission, fields: oracle.Order | oracle.Fields) -> dict[str, str]:
+def _record_cells(record: oracle.Judged | oracle.Admission) -> dict[str, str]:
     cells = {"verdict": record.verdict, "reason": record.reason, "ingest_time": str(record.ingest_time)}
     if record.md5:
         cells["md5"] = record.md5.hex()
+    fields = record.order or record.fields
     texts = (*fields[:-1], None if fields.cents is None else yuan(fields.cents))
     return cells | {name: str(text) for name, text in zip(FIELDS, texts, strict=True) if text is not None}
 
@@ -283,7 +284,7 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
     verdicts = stored_verdicts(stored.verdicts)
     counted = _sum(f.get("records", ABSENT) for row, f in verdicts.items() if row != CONFLICTING)
     truth_sales = sales_table(truth)
-    rejected = [as_kept(records, stored.whole_rows) for records in (rejected_table(truth), stored.rejected)]
+    due_rows, rows = (as_kept(records, stored.whole_rows) for records in (rejected_table(truth), stored.rejected))
     day_sales, day_files = stored.day_sales, stored.files.get(stored.final, {})
     versions = by_version(stored.sales), by_version(stored.files)
 
@@ -297,7 +298,7 @@ def check_run(day: str, truth: oracle.Day, stored: StoredDay, time_name: Callabl
         ),
         against("report", ("log", truth_sales), ("HBase", day_sales)),
         against("report files", ("log", truth_sales), ("HDFS", day_files), stored.doubled),
-        against("rejected", ("log", rejected[0]), ("HDFS", rejected[1]), stored.rejected_doubled),
+        against("rejected", ("log", due_rows), ("HDFS", rows), stored.rejected_doubled),
         against("every version", ("HBase", versions[0]), ("HDFS", versions[1])),
         against("levels", ("sums", totals_from_cities(day_sales)), ("HBase", stored_totals(day_sales))),
         against("markers", ("due", due), ("HBase", held)),
@@ -334,10 +335,7 @@ def check_dashboard(
 
 def admission_table(admissions: Iterable[oracle.Admission]) -> Table:
     """`{day} {origin} {partition}|{offset}` -> cells as `stores.record_cells`, of what a backfill looked at."""
-    return {
-        f"{a.day} {a.origin} {a.partition:05}|{a.offset}": _record_cells(a, a.fields if a.order is None else a.order)
-        for a in admissions
-    }
+    return {f"{a.day} {a.origin} {a.partition:05}|{a.offset}": _record_cells(a) for a in admissions}
 
 
 def check_minutes_against_report(day: str, run_id: str, minutes: Table, stored: StoredDay) -> Check:

@@ -93,6 +93,9 @@ class Fields(NamedTuple):
     cents: int | None = None
 
 
+_NOTHING = Fields()
+
+
 class Verdict(NamedTuple):
     """What a value is when it is no valid order: `malformed`, `heartbeat` or `invalid`, and why.
 
@@ -120,7 +123,7 @@ class Judged(NamedTuple):
     reason: str
     order: Order | None
     md5: bytes = b""
-    fields: Fields = Fields()
+    fields: Fields = _NOTHING
 
 
 Record = tuple[int, int, int, bytes | None]
@@ -219,7 +222,11 @@ def _decoded(value: bytes | None) -> dict[str, Any] | Verdict:
     return found if type(found) is dict else Verdict("malformed", "json")
 
 
-def _fields(found: dict[str, Any], regions: Regions) -> Fields:
+def _read(value: bytes | None, regions: Regions) -> tuple[Order | Verdict, Fields]:
+    """What `parse` says of a value, and of one that is invalid what can be read of it."""
+    found = _decoded(value)
+    if isinstance(found, Verdict):
+        return found, _NOTHING
     order_id, time, user_id = found.get("order_id"), found.get("order_time"), found.get("user_id")
     province, city = found.get("province"), found.get("city")
     if not isinstance(province, str) or province not in regions:
@@ -229,7 +236,7 @@ def _fields(found: dict[str, Any], regions: Regions) -> Fields:
     # type(), not isinstance(): True is an int for Python, and a float is none however whole it is.
     in_bounds = type(time) is int and EARLIEST_ORDER_TIME <= time < LATEST_ORDER_TIME
     # The same few thousand codes and users come back all the time: keep one copy of each.
-    return Fields(
+    fields = (
         order_id if isinstance(order_id, str) and _ID.fullmatch(order_id) else None,
         time if in_bounds else None,
         sys.intern(user_id) if isinstance(user_id, str) and _ID.fullmatch(user_id) else None,
@@ -237,6 +244,9 @@ def _fields(found: dict[str, Any], regions: Regions) -> Fields:
         city and sys.intern(city),
         _cents(found.get("amount")),
     )
+    if None not in fields:
+        return Order._make(fields), _NOTHING
+    return Verdict("invalid", _NAMES[fields.index(None)], fields[1]), Fields._make(fields)
 
 
 def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
@@ -245,19 +255,7 @@ def parse(value: bytes | None, regions: Regions) -> Order | Verdict:
     Returns the order, or the verdict `malformed` (reason `empty`, `encoding` or `json`), `heartbeat`, or `invalid`
     with the name of the first field that fails. Never raises for any bytes.
     """
-    found = _decoded(value)
-    if isinstance(found, Verdict):
-        return found
-    fields = _fields(found, regions)
-    if None not in fields:
-        return Order._make(fields)
-    return Verdict("invalid", _NAMES[fields.index(None)], fields.order_time)
-
-
-def fields_of(value: bytes | None, regions: Regions) -> Fields:
-    """What a value says of an order: each field that is valid, None for the others (all of what is no JSON object)."""
-    found = _decoded(value)
-    return Fields() if isinstance(found, Verdict) else _fields(found, regions)
+    return _read(value, regions)[0]
 
 
 def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
@@ -270,13 +268,12 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
     first: dict[tuple[str, int], tuple[int, bytes, int, int, Order]] = {}
     late: list[tuple[int, int, int, Order, bytes]] = []
     for partition, offset, ingest, value in records:
-        order = parse(value, rules.regions)
+        order, fields = _read(value, rules.regions)
         if isinstance(order, Verdict):
             at = order.order_time
             timely = at is not None and ingest - rules.lateness_ms <= at <= ingest + rules.future_ms
             event_time = at if at is not None and timely else ingest
             digest = b"" if value is None or order.verdict == "heartbeat" else _digest(value)
-            fields = fields_of(value, rules.regions) if order.verdict == "invalid" else Fields()
             yield Judged(partition, offset, ingest, event_time, order.verdict, order.reason, None, digest, fields)
         elif order.order_time > ingest + rules.future_ms:
             yield Judged(partition, offset, ingest, ingest, "future", "", order, _digest(value))
@@ -323,7 +320,7 @@ class Admission(NamedTuple):
     day: str
     order: Order | None
     md5: bytes = b""
-    fields: Fields = Fields()
+    fields: Fields = _NOTHING
 
 
 def admit(
@@ -355,13 +352,12 @@ def admit(
     for (partition, offset, ingest, value), name in supply:
         if name in without:
             continue
-        order_or_not = parse(value, rules.regions)
+        order_or_not, fields = _read(value, rules.regions)
         if isinstance(order_or_not, Verdict):
             verdict, reason = order_or_not.verdict, order_or_not.reason
             if verdict != "heartbeat":
                 day = rules.day_of(ingest)
                 digest = b"" if value is None else _digest(value)
-                fields = fields_of(value, rules.regions)
                 place = "supply", partition, offset, ingest
                 found.append(Admission(*place, verdict, reason, day, None, digest, fields))
         elif order_or_not.order_time > ingest + rules.future_ms:
@@ -427,27 +423,14 @@ class Count:
         self.records += 1
 
 
-class Rejected(NamedTuple):
-    """A record that is kept beside the report: any verdict but `accepted` and `heartbeat`. `md5`, `fields`: as Judged;
-    of a valid order all its fields.
-    """
-
-    partition: int
-    offset: int
-    ingest_time: int
-    verdict: str
-    reason: str
-    fields: Order | Fields = Fields()
-    md5: bytes = b""
-
-
 @dataclass
 class Day:
     """All that the log says about one business day, and what a backfill takes in beside it.
 
     sales: (province, city) -> Sales, with `ALL` for the totals of a province and of the country.
     minutes: (HH:MM, province or `ALL`) -> [orders, cents].
-    verdicts: (partition, verdict) -> Count. rejected: each rejected record.
+    verdicts: (partition, verdict) -> Count. rejected: each record that is kept
+    beside the report, of any verdict but `accepted` and `heartbeat`.
     reasons: (verdict, reason) -> records. conflicting: order ids accepted under more than one order time.
     """
 
@@ -455,7 +438,7 @@ class Day:
     minutes: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     verdicts: dict[tuple[int, str], Count] = field(default_factory=lambda: defaultdict(Count))
     reasons: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Judged] = field(default_factory=list)
     records: int = 0
     conflicting: int = 0
 
@@ -484,9 +467,7 @@ def totals(judged: Iterable[Judged], rules: Rules, first_day: str, last_day: str
             seen = conflicting if order.order_id in order_ids[number] else order_ids
             seen[number].add(order.order_id)
         elif record.verdict != "heartbeat":
-            fields = record.fields if order is None else order
-            place = record.partition, record.offset, record.ingest_time
-            day.rejected.append(Rejected(*place, record.verdict, record.reason, fields, record.md5))
+            day.rejected.append(record)
     for number, day in by_number.items():
         day.conflicting = len(conflicting[number])
         _roll_up(day)

@@ -41,19 +41,22 @@ LEDGER_SCHEMA = pa.schema(
 )
 
 
+def with_days(ledger: pa.Table, rules: Time) -> pa.Table:
+    """A ledger with the column `day`, since 1970: that of the order_time if it is valid and timely, else of ingest."""
+    late_by = pc.subtract(ledger["ingest_time"], ledger["order_time"])
+    timely = pc.and_(pc.less_equal(late_by, rules.lateness_ms), pc.greater_equal(late_by, -rules.future_ms))
+    event_time = pc.if_else(pc.fill_null(timely, False), ledger["order_time"], ledger["ingest_time"]).to_numpy()
+    return ledger.append_column("day", pa.array((event_time - rules.day_start(EPOCH)) // DAY_MS))
+
+
 def summary(ledger: pa.Table, rules: Time, days: Iterable[dt.date]) -> dict[str, Any]:
     """Counts of a ledger: of verdicts, reasons and kinds, and by business day what is accepted in the country; `days`
     are listed even if empty.
 
     A day holds `orders`, `amount` (yuan, decimal string), `users` (distinct), `conflicting` (ids accepted under more
-    than one order_time) and `verdicts`; a record belongs to the day of its order_time if that is valid and
-    timely, else of its ingest.
+    than one order_time) and `verdicts`; which day a record belongs to: `with_days`.
     """
-    late_by = pc.subtract(ledger["ingest_time"], ledger["order_time"])
-    timely = pc.and_(pc.less_equal(late_by, rules.lateness_ms), pc.greater_equal(late_by, -rules.future_ms))
-    event_time = pc.if_else(pc.fill_null(timely, False), ledger["order_time"], ledger["ingest_time"]).to_numpy()
-    day = (event_time - rules.day_start(EPOCH)) // DAY_MS
-    ledger = ledger.append_column("day", pa.array(day))
+    ledger = with_days(ledger, rules)
     accepted = ledger.filter(pc.equal(ledger["verdict"], "accepted"))
     totals = accepted.group_by("day").aggregate([("cents", "sum"), ("user_id", "count_distinct")]).to_pylist()
     ids = accepted.group_by(["day", "order_id"]).aggregate([([], "count_all")])

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from flink_jobs import datagen, flink_rest, order_log, runs, stores
+from flink_jobs import datagen, flink_rest, order_ledger, order_log, runs, stores
 from flink_jobs.log_reader import open_log
+from flink_jobs.order_draw import EPOCH
 from tests.archive_story import archive_of, forget
 from tests.e2e.turn_of_the_year import Turn
 from tests.local import Local, is_filed, is_final, is_marked, wait_until
@@ -76,14 +77,8 @@ def test_the_scripts_put_together_what_the_jobs_are_made_of(story: Story, turn: 
 
 def records_of_day(story: Story) -> list[dict[str, Any]]:
     """What the generator says of the records that belong to the day."""
-    time = story.local.settings.time
-    found = []
-    for record in parquet.read_table(story.ledger).to_pylist():
-        at, came = record["order_time"], record["ingest_time"]
-        timely = at is not None and came - time.lateness_ms <= at <= came + time.future_ms
-        if time.day_of(at if timely else came) == DAY:
-            found.append(record)
-    return found
+    ledger = order_ledger.with_days(parquet.read_table(story.ledger), story.local.settings.time)
+    return [record for record in ledger.to_pylist() if record["day"] == (DAY - EPOCH).days]
 
 
 def rows_of(answer: str) -> list[list[str]]:

@@ -283,9 +283,9 @@ def _await_files(at: _Round, report: runs.Run, truth: dict[str, Truth]) -> None:
     def all_there() -> bool:
         with stores.hdfs(at.settings) as files:
             return all(
-                len(stores.read_rejected(files, at.settings, day, report.run_id)[0]) >= len(one.day.rejected)
-                and stores.read_sales_files(files, at.settings, day, report.run_id)[0].keys()
+                stores.read_sales_files(files, at.settings, day, report.run_id)[0].keys()
                 >= {version for version, table in one.sales.items() if table}
+                and len(stores.read_rejected(files, at.settings, day, report.run_id)[0]) >= len(one.day.rejected)
                 for day, one in truth.items()
             )
 

@@ -209,14 +209,6 @@ def core(
     return made
 
 
-def oracle_rows(judged: Iterable[oracle.Judged]) -> Table:
-    rows = [
-        oracle.Rejected(*one[:3], one.verdict, one.reason, one.fields if one.order is None else one.order, one.md5)
-        for one in judged
-    ]
-    return checks.rejected_table(oracle.Day(rejected=rows))
-
-
 def expected(records: list[oracle.Record], rules: oracle.Rules) -> Found:
     """The same by the oracle."""
     made = Found({}, {}, {}, {}, {}, {})
@@ -228,8 +220,10 @@ def expected(records: list[oracle.Record], rules: oracle.Rules) -> Found:
         if one.verdict == "accepted":
             orders[rules.day_of(one.event_time)].append(one)
     counted = {"accepted", "heartbeat"}
-    made.rejected.update(oracle_rows(one for one in found if one.verdict not in counted))
-    made.rows.update(oracle_rows(one for one in found if not one.verdict.startswith("late")))
+    rejected = [one for one in found if one.verdict not in counted]
+    asked_for = [one for one in found if not one.verdict.startswith("late")]
+    made.rejected.update(checks.rejected_table(oracle.Day(rejected=rejected)))
+    made.rows.update(checks.rejected_table(oracle.Day(rejected=asked_for)))
     made.counts.update(
         {key: Count(key[1], key[2], c.records, c.offset_min, c.offset_max, c.offset_sum) for key, c in counts.items()}
     )

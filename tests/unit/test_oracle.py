@@ -496,14 +496,15 @@ def test_rejected_are_all_but_accepted_and_heartbeats() -> None:
     )
     duplicate, invalid = sorted(found.rejected)
     order = oracle.parse(value(), REGIONS)
-    assert duplicate == (0, 2, NOON + 1, "duplicate", "", order, hashlib.md5(value()).digest())
+    assert duplicate == Judged(0, 2, NOON + 1, NOON, "duplicate", "", order, hashlib.md5(value()).digest())
     fields = oracle.Fields(*order)._replace(city=None)
-    assert invalid == (0, 3, NOON, "invalid", "city", fields, hashlib.md5(value(city="x")).digest())
+    assert invalid == Judged(0, 3, NOON, NOON, "invalid", "city", None, hashlib.md5(value(city="x")).digest(), fields)
 
 
 def test_of_what_is_no_valid_order_each_valid_field_is_read() -> None:
     def fields(payload: bytes | None) -> tuple[object, ...]:
-        return tuple(oracle.fields_of(payload, REGIONS))
+        (said,) = classify([(0, 0, NOON, payload)], RULES)
+        return tuple(said.order or said.fields)
 
     nothing = (None,) * 6
     assert [fields(payload) for payload in (None, b"", b"\xff", b"[1]", b"{}", HEARTBEAT)] == [nothing] * 6

@@ -390,7 +390,7 @@ class Told(NamedTuple):
 def by_oracle(record: Record) -> Told:
     (said,) = classify([record], RULES)
     payload, fields = record[3], NOTHING
-    read = said.fields if said.order is None else said.order
+    read = said.order or said.fields
     if said.verdict not in ("heartbeat", "malformed"):
         amount = None if read.cents is None else oracle._decode(payload.decode())["amount"]
         fields = Fields(*read[:5], amount)
