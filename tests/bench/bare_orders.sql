@@ -6,12 +6,7 @@ CREATE TEMPORARY TABLE orders (
   event_time AS COALESCE(CAST(TO_TIMESTAMP_LTZ(order_time, 3) AS TIMESTAMP(3)), CAST(ingest_ltz AS TIMESTAMP(3))),
   WATERMARK FOR event_time AS FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) - INTERVAL '330' SECOND(3) TO MINUTE)
 ) WITH (
-  'connector' = 'kafka',
-  'topic' = '${topic}',
-  'properties.bootstrap.servers' = '${bootstrap}',
-  'properties.group.id' = 'samewater-bench',
+  ${from_kafka},
   'format' = 'json',
-  'json.ignore-parse-errors' = 'true',
-  'scan.startup.mode' = 'earliest-offset',
-  'scan.bounded.mode' = 'latest-offset'
+  'json.ignore-parse-errors' = 'true'
 );

@@ -7,13 +7,8 @@ CREATE TEMPORARY TABLE orders (
   kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
   ingest_ltz TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL
 ) WITH (
-  'connector' = 'kafka',
-  'topic' = '${topic}',
-  'properties.bootstrap.servers' = '${bootstrap}',
-  'properties.group.id' = 'samewater-bench',
-  'format' = 'raw',
-  'scan.startup.mode' = 'earliest-offset',
-  'scan.bounded.mode' = 'latest-offset'
+  ${from_kafka},
+  'format' = 'raw'
 );
 SELECT COUNT(*) AS records, MAX(kafka_partition) AS p, MAX(kafka_offset) AS o, MAX(ingest_ltz) AS i
 FROM orders;

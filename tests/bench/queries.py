@@ -39,6 +39,13 @@ BESIDE: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     ),
 }
 """Question -> the files of tests/bench that it is made of (a table; a question), and Flink's options for it."""
+FROM_KAFKA = """'connector' = 'kafka',
+  'topic' = '{topic}',
+  'properties.bootstrap.servers' = '{bootstrap}',
+  'properties.group.id' = 'samewater-bench',
+  'scan.startup.mode' = 'earliest-offset',
+  'scan.bounded.mode' = 'latest-offset'"""
+"""How each of BESIDE reads the log: all of it up to its present end."""
 ORDERS_IN_FILES = """CREATE TEMPORARY TABLE orders (
   kafka_partition INT, kafka_offset BIGINT, ingest_ltz TIMESTAMP_LTZ(3)
 ) WITH ('connector' = 'filesystem', 'path' = 'file://{folder}', 'format' = 'parquet')
@@ -87,7 +94,7 @@ def main(
 
 def _beside(settings: Settings, topic: str, names: tuple[str, ...], session: Session) -> None:
     text = "".join(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8") for name in names)
-    filled = Template(text).substitute(topic=topic, bootstrap=settings.kafka.bootstrap)
+    filled = Template(text).substitute(from_kafka=FROM_KAFKA.format(topic=topic, bootstrap=settings.kafka.bootstrap))
     table, question, _ = filled.split(";\n")
     session.tables.execute_sql(table)
     session.tables.create_temporary_view("answer", session.tables.sql_query(question))
