@@ -73,10 +73,15 @@ class JudgeRecords(Body):
     def eval(self, payload: pd.Series, partition: pd.Series, offset: pd.Series, ingest: pd.Series) -> pd.DataFrame:
         values = pa.array(payload, pa.binary(), from_pandas=True)
         came = ingest.to_numpy().astype("datetime64[ms]").astype(np.int64) - self.zone_ms
-        minutes = np.full(len(values), np.datetime64("NaT"), "datetime64[ms]")
-        shares = np.zeros(len(values), np.int32)
-        packs = np.full(len(values), None, object)
-        for row, minute, share, pack in self.judge(values, partition.to_numpy(), offset.to_numpy(), came):
+        places = partition.to_numpy(), offset.to_numpy(), came
+        rows = np.flatnonzero(places[0] >= 0)
+        if len(rows) < len(values):
+            values, places = values.take(pa.array(rows)), tuple(column[rows] for column in places)
+        minutes = np.full(len(payload), np.datetime64("NaT"), "datetime64[ms]")
+        shares = np.zeros(len(payload), np.int32)
+        packs = np.full(len(payload), None, object)
+        for number, minute, share, pack in self.judge(values, *places):
+            row = rows[number]
             minutes[row], shares[row], packs[row] = np.datetime64(minute + self.zone_ms, "ms"), share, pack
         return pd.DataFrame({"order_minute": minutes, "share": shares, "pack": packs})
 

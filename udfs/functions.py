@@ -7,7 +7,8 @@ Orders. A pack is a BYTES value with many records (udfs/packs.py). Of one row wi
 function: a scalar function with a ROW would be called once for each branch of the plan.
 
 judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMESTAMP(3))
-  -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES>, a batch of rows a call; NULL in all rows that carry no pack
+  -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES>, a batch of rows a call; NULL in all rows that carry no pack.
+  A record of the partition -1 is none: it was left out. Never a WHERE before it: the planner puts it behind.
 settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: `accepted` rows (pack, its number
   as key_share), one `keys` row (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
 tell_copies(late ARRAY<BYTES>, keys ARRAY<BYTES>) -> the same columns: `count` and `rejected` rows

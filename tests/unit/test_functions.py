@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -74,6 +75,23 @@ def test_a_record_stands_in_its_minute_whatever_its_ingest_time(came: int):
     minutes = told.field("order_minute").cast(pa.int64()).drop_null().to_pylist()
     assert minutes == [came // MINUTE_MS * MINUTE_MS + BY_RULES.zone_offset_ms]
     assert told.field("pack").null_count == 1
+
+
+@given(logs_of_copies, st.randoms())
+def test_a_record_that_was_left_out_is_judged_by_nobody_and_carries_nothing(log: list[Any], chance: random.Random):
+    records = located(log, 1)
+    taken = [record for record in records if chance.random() < 0.5]
+
+    def carried(read: list[oracle.Record]) -> list[tuple[Any, ...]]:
+        """The packs, each with the offset of the record that carries it."""
+        judge = bodies.JudgeRecords()
+        judge.open(context(BY_RULES))
+        partition, offset, came, payload = (pd.Series(column) for column in zip(*read, strict=True))
+        found = judge.eval(payload, partition, offset, (came + BY_RULES.zone_offset_ms).astype("datetime64[ms]"))
+        return list(found.assign(offset=offset)[found["pack"].notna()].itertuples(index=False, name=None))
+
+    marked = [(partition if (partition, *rest) in taken else -1, *rest) for partition, *rest in records]
+    assert carried(marked) == (carried(taken) if taken else [])
 
 
 class Dashboard:
