@@ -6,9 +6,9 @@
 -- skew. Plain TIMESTAMP(3) in the business zone, because day windows over TIMESTAMP_LTZ lose rows (FLINK-38075).
 CREATE TEMPORARY TABLE orders_schema (
   payload BYTES,
-  kafka_partition INT METADATA FROM 'partition' VIRTUAL,
-  kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
-  ingest_ltz TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  kafka_partition INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+  kafka_offset BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+  ingest_ltz TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,
   safe_time AS CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness},
   WATERMARK FOR safe_time AS FLOOR(CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness} - ${clock_skew} TO MINUTE)
 )
