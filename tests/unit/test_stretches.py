@@ -1,0 +1,76 @@
+"""What a job saw of the log, put together from its batches: every hole, and no other."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udfs.stretches import Stretch, stretches_of
+
+held = st.dictionaries(st.integers(0, 3), st.sets(st.integers(0, 40), max_size=30).map(sorted), max_size=4)
+
+
+def batches(log: dict[int, list[int]], chance: st.DataObject) -> list[list[tuple[int, int, int]]]:
+    """The records (partition, offset, ingest time) as batches: each partition in order, mixed anyhow, cut anywhere."""
+    left = {partition: list(offsets) for partition, offsets in log.items() if offsets}
+    mixed = []
+    while left:
+        partition = chance.draw(st.sampled_from(sorted(left)))
+        offset = left[partition].pop(0)
+        mixed.append((partition, offset, chance.draw(st.integers(0, 5))))
+        if not left[partition]:
+            del left[partition]
+    cuts = sorted(chance.draw(st.sets(st.integers(1, max(1, len(mixed) - 1)), max_size=4)))
+    return [mixed[begin:end] for begin, end in pairwise([0, *cuts, len(mixed)]) if mixed[begin:end]]
+
+
+def told(batch: list[tuple[int, int, int]]) -> list[Stretch]:
+    return stretches_of(*(np.array(column) for column in zip(*batch, strict=True)))
+
+
+@given(held, st.data())
+def test_the_stretches_of_all_batches_are_what_was_read(log: dict[int, list[int]], chance: st.DataObject):
+    read = [told(batch) for batch in batches(log, chance)]
+    seen: dict[int, list[int]] = {}
+    for stretch in (stretch for stretches in read for stretch in stretches):
+        seen.setdefault(stretch.partition, []).extend(range(stretch.start, stretch.end))
+    assert seen == {partition: offsets for partition, offsets in log.items() if offsets}
+
+
+@given(held, st.data())
+def test_side_by_side_they_show_each_hole_and_no_other(log: dict[int, list[int]], chance: st.DataObject):
+    """As sql/bind/streaming/reading.sql does: each with the one before it, in the order in which they were read."""
+    before: dict[int, int] = {}
+    holes = set()
+    for batch in batches(log, chance):
+        for _, partition, start, end, _ in sorted(told(batch)):
+            if partition in before and before[partition] != start:
+                holes.add((partition, before[partition], start))
+            before[partition] = end
+    assert holes == {
+        (partition, one + 1, other)
+        for partition, offsets in log.items()
+        for one, other in pairwise(offsets)
+        if other != one + 1
+    }
+
+
+@given(held, st.data())
+def test_a_stretch_stands_in_the_row_of_its_least_ingest_time(log: dict[int, list[int]], chance: st.DataObject):
+    for batch in batches(log, chance):
+        for row, partition, start, end, last in told(batch):
+            of = [came for p, offset, came in batch if p == partition and start <= offset < end]
+            assert (batch[row][0], batch[row][2]) == (partition, min(of)) and start <= batch[row][1] < end
+            assert last == max(of)
+
+
+def test_offsets_that_run_back_are_another_stretch():
+    columns = [0, 0, 0, 0], [7, 8, 0, 1], [1, 2, 3, 4]
+    assert stretches_of(*map(np.array, columns)) == [Stretch(0, 0, 7, 9, 2), Stretch(2, 0, 0, 2, 4)]
+
+
+def test_no_record_no_stretch():
+    assert stretches_of(*(np.zeros(0, int) for _ in range(3))) == []

@@ -1,0 +1,48 @@
+"""Which offsets of the log did a batch bring without a hole?
+
+Takes the places of a batch's records; gives its stretches: offsets of one partition that follow each other. Put side by
+side in the order in which a job read them, they show that it read every offset (sql/views/reading.sql). Pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from udfs.packs import Array
+
+
+class Stretch(NamedTuple):
+    """Offsets of one partition, `start` inclusive, `end` exclusive.
+
+    `row`: of the batch, that of its record with the least ingest time: whatever stands on a version that ends after the
+    ingest time of any of its records, the stretch stands on it too. `last`: the greatest ingest time in it, epoch ms.
+    """
+
+    row: int
+    partition: int
+    start: int
+    end: int
+    last: int
+
+
+def stretches_of(partition: Array, offset: Array, ingest: Array) -> list[Stretch]:
+    """The stretches of a batch, those of one partition in the order in which they were read."""
+    if not len(partition):
+        return []
+    together = np.argsort(partition, kind="stable")
+    partitions, offsets, came = partition[together], offset[together], ingest[together]
+    breaks = (np.diff(partitions) != 0) | (np.diff(offsets) != 1)
+    begins = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+    ends = np.concatenate((begins[1:], [len(offsets)]))
+    return [
+        Stretch(
+            int(together[begin + np.argmin(came[begin:end])]),
+            int(partitions[begin]),
+            int(offsets[begin]),
+            int(offsets[end - 1]) + 1,
+            int(came[begin:end].max()),
+        )
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    ]
