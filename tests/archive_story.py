@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 
 from flink_jobs import archive_edge, stores
 from flink_jobs.archive_edge import Archive
 from flink_jobs.archive_reader import read_archived
-from flink_jobs.log_reader import LogRecord, Span, open_log
+from flink_jobs.log_reader import LogRecord, Span
 from flink_jobs.order_log import HEARTBEAT, Record
 from tests.local import Local
 
@@ -65,14 +62,3 @@ def health_of(local: Local, topic: str) -> dict[str, Any]:
         "lost": {int(m["partition"]): m["value"] for m in of["lost_records"]},
         "alerts": sorted(alert["name"] for alert in found["alerts"] if alert["name"].startswith("Archive")),
     }
-
-
-def forget(local: Local, topic: str, before: Mapping[int, int]) -> None:
-    """Remove the records before these offsets, as retention does."""
-    admin = KafkaAdminClient(bootstrap_servers=local.settings.kafka.bootstrap)
-    try:
-        admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in before.items()})
-    finally:
-        admin.close()
-    with open_log(local.settings, topic) as log:
-        assert {partition: span.start for partition, span in log.reach().items()} == dict(before)

@@ -10,16 +10,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import flink_rest, runs, stores
+from flink_jobs.log_reader import open_log
 from flink_jobs.settings import ROOT, Settings
 from flink_jobs.stack.instance import home
 from tests.warm import forks
@@ -41,6 +44,17 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -
         retry_error_callback=lambda _: pytest.fail(f"not within {seconds:.0f} s: {what}"),
     )
     waiting(condition)
+
+
+def forget(settings: Settings, topic: str, before: Mapping[int, int]) -> None:
+    """Remove the records before these offsets, as retention does."""
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
+    try:
+        admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in before.items()})
+    finally:
+        admin.close()
+    with open_log(settings, topic) as log:
+        assert {partition: span.start for partition, span in log.reach().items()} == dict(before)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 
 from flink_jobs import runs, stores
 from flink_jobs.log_reader import read_supply
-from tests.archive_story import HOUR, archive_of, check_held, forget, health_of, sent_to
+from tests.archive_story import HOUR, archive_of, check_held, health_of, sent_to
 from tests.e2e.turn_of_the_year import FIRST, SECOND, TOPIC, Turn
-from tests.local import Local
+from tests.local import Local, forget
 
 DAYS = ("--from", str(FIRST), "--to", str(SECOND), "--topic", TOPIC)
 
@@ -79,7 +79,7 @@ def whole(turn: Turn) -> dict[str, Any]:
     second = local.settings.time.day_start(SECOND)
     forgotten = {p: sum(one.ingest_time < second for one in sent_to(turn.records, p)) for p in edge}
     assert all(0 < forgotten[partition] < edge[partition] for partition in forgotten)
-    forget(local, TOPIC, forgotten)
+    forget(local.settings, TOPIC, forgotten)
     return found
 
 

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from flink_jobs import datagen, flink_rest, order_ledger, order_log, runs, stores
 from flink_jobs.log_reader import open_log
 from flink_jobs.order_draw import EPOCH
-from tests.archive_story import archive_of, forget
+from tests.archive_story import archive_of
 from tests.e2e.turn_of_the_year import Turn
-from tests.local import Local, is_filed, is_final, is_marked, wait_until
+from tests.local import Local, forget, is_filed, is_final, is_marked, wait_until
 
 DAY = dt.date(2025, 11, 11)
 TOPIC = "sql-client"
@@ -93,7 +93,7 @@ def test_questions_are_answered_across_the_edge_of_the_archive_and_from_what_the
     with open_log(settings, TOPIC) as log:
         assert all(0 < edge[partition] < span.end for partition, span in log.reach().items())
     # The day has lost its beginning in the log, and its end is not archived.
-    forget(story.local, TOPIC, {partition: until // 2 for partition, until in edge.items()})
+    forget(story.local.settings, TOPIC, {partition: until // 2 for partition, until in edge.items()})
     with stores.hdfs(settings) as files:  # as a batch run has it that is at work, or was killed
         for dataset in stores.DATASETS:
             files.makedirs(f"{settings.hdfs.root}/{dataset}/.staging_1/task-0-attempt-0/dt={DAY}/run=other")

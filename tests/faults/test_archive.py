@@ -11,8 +11,8 @@ from flink_jobs import datagen, job, order_log
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span
 from flink_jobs.order_log import HEARTBEAT, Record
-from tests.archive_story import archive_of, check_held, folders_of, forget, health_of
-from tests.local import Local, changed_code
+from tests.archive_story import archive_of, check_held, folders_of, health_of
+from tests.local import Local, changed_code, forget
 
 FIRST = dt.date(2025, 9, 15)
 TOPIC, GAPPY = "dying", "gappy"
@@ -66,7 +66,7 @@ def test_of_two_archivers_at_once_one_does_the_work_and_a_gap_is_accepted_by_wor
     assert "nothing to do" in local.samewater("archive", "--topic", GAPPY)
 
     send(60, 2_000)
-    forget(local, GAPPY, {0: 100, 1: 60})
+    forget(local.settings, GAPPY, {0: 100, 1: 60})
     refused = local.samewater("archive", "--topic", GAPPY, code=2)
     assert "partition 0: retention removed offsets 60 to 99" in refused and len(refused.strip().splitlines()) == 1
     assert "removed 40 offsets" in local.samewater("archive", "--topic", GAPPY, "--status")
@@ -76,7 +76,7 @@ def test_of_two_archivers_at_once_one_does_the_work_and_a_gap_is_accepted_by_wor
     assert health_of(local, GAPPY) == {"behind": [0], "lost": {0: 0, 1: 0}, "alerts": []}
     assert archive_of(local, GAPPY).gaps() == {0: [Span(60, 100)]}
     assert "gap: partition 0 offsets 60 to 99" in local.samewater("archive", "--topic", GAPPY, "--status")
-    forget(local, GAPPY, {0: 1_500, 1: 1_500})
+    forget(local.settings, GAPPY, {0: 1_500, 1: 1_500})
     touched = job.Request("daily_report", "batch", GAPPY, FIRST, FIRST)
     with pytest.raises(UserError, match="offsets 60 to 99, of which the range may need some"):
         job.find_range(settings, touched)
