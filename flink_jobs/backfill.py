@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import click
 from pyflink.table import StatementSet
 
-from flink_jobs import daily_report, job, lease, order_log, runs, stores
+from flink_jobs import daily_report, job, lease, losses, order_log, runs, stores
 from flink_jobs.backfill_checks import publishing, refuse_unless_whole, refuse_unseen
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span, open_log
@@ -46,10 +47,11 @@ SUPPLY = "supply_"  # begins the names of the supply's tables
 def build(session: Session, only_minutes: bool = False) -> StatementSet:
     """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job; or to Redis alone."""
     session.run("views/supply_orders")
-    session.run("views/packs", log=SUPPLY)
+    session.run("views/judged", "views/packs", "views/stretches", log=SUPPLY)
     daily_report.settle(session)
     session.run("views/candidates", "views/admissions", "views/counted")
     daily_report.count(session, "batch", "views/verdicts_and_admitted")
+    daily_report.watch(session, "batch", "views/all_stretches")
     for name in QUERIES:
         session.view(name)
     session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/redis/dashboard_sink")
@@ -67,6 +69,7 @@ def values(supply_topic: str, supply: Mapping[int, Span], taken: runs.Taken) -> 
     return {
         "counting": "counted",
         "verdicts": "verdicts_and_admitted",
+        "stretches": "all_stretches",
         "supply_topic": supply_topic,
         "supply_start_offsets": job.offsets_text({partition: span.start for partition, span in supply.items()}),
         "supply_end_offsets": job.offsets_text({partition: span.end for partition, span in supply.items()}),
@@ -86,6 +89,7 @@ def clear(settings: Settings, run_id: str, only_minutes: bool = False) -> None:
     """Remove what an earlier attempt of the run left in HDFS and Redis; its rows in HBase are written over."""
     if not only_minutes:
         stores.clear_run(settings, DATASETS, run_id)
+        losses.forget(settings, run_id)
     stores.remove_keys(stores.redis(settings), settings, run_id)
 
 
@@ -132,6 +136,7 @@ def main(
             request = request.between(known.start_offsets, known.end_offsets)
         supply_topic = known.supply_topic if known else settings.kafka.supply_topic
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
+        request = replace(request, supply_topic=supply_topic, supply=supply)
         # Never published by the sink: a person looks at the difference first.
         prepared = job.prepare(settings, request, job.JUDGED_IN_BATCH, provisional=True)
         prepared.files.also(**values(supply_topic, supply, taken))
@@ -144,8 +149,6 @@ def main(
             update={
                 "base": base,
                 "taken": taken,
-                "supply_topic": supply_topic,
-                "supply_offsets": {str(partition): list(span) for partition, span in supply.items()},
                 "provisional": provisional,
             }
         )
@@ -165,6 +168,8 @@ def main(
             refuse_unless_whole(settings, run)
             # Nobody follows the changes of a run that is not the dashboard's.
             stores.redis(settings).unlink(f"{settings.redis.prefix}:{run.run_id}:changes")
+            if not only_minutes:
+                losses.refuse(settings, run.run_id)
             if held.lost:
                 raise UserError(f"another backfill works on these days too: run {run.run_id} was not seen alive")
             if not only_minutes:

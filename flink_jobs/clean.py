@@ -240,6 +240,7 @@ def remove(settings: Settings, connection: happybase.Connection, run: Run) -> No
         _delete(connection, "daily_sales", by_bucket)
         _delete(connection, "full_report", by_bucket)
         _delete(connection, "verdicts", [f"{day}|{run.run_id}|"])
+    _delete(connection, "offsets_read", [f"{run.run_id}|"])
     with stores.hdfs(settings) as files:
         for folder in list(_folders(settings, files, run)):
             files.rm(folder, recursive=True)

@@ -20,14 +20,20 @@ import datetime as dt
 import click
 from pyflink.table import StatementSet
 
-from flink_jobs import job, runs, stores
+from flink_jobs import job, losses, runs, stores
 from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
-from udfs.hbase_sink import HBaseSink, HBaseTarget
 
-QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected")
+QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected", "offsets_read", "gaps")
 FUNCTIONS = ("judge", "settle", "tell_copies", "hour_parts", "place_sales", "conflicting_ids")
-SINKS = ("put_daily_sales", "put_verdict_counts", "put_conflicting", "put_marker")
+SINKS = (
+    "put_daily_sales",
+    "put_verdict_counts",
+    "put_conflicting",
+    "put_offsets_read",
+    "put_gaps",
+    "put_marker",
+)
 
 
 def options(mode: str, settings: Settings) -> dict[str, str]:
@@ -51,6 +57,7 @@ def query(session: Session) -> None:
     """From the table `orders` to a view for each of QUERIES."""
     settle(session)
     count(session, session.mode)
+    watch(session, session.mode)
     for name in QUERIES:
         session.view(name)
 
@@ -70,6 +77,14 @@ def count(session: Session, windows: str, *verdicts: str) -> None:
     session.run("views/day_shares", "views/conflicting_shares")
 
 
+def watch(session: Session, windows: str, *stretches: str) -> None:
+    """From the batches of the log to the offsets that they brought.
+
+    `windows`: as for `count`; `stretches`: views on top of those of the order log, if any.
+    """
+    session.run("views/stretches", *stretches, f"bind/{windows}/reading", f"bind/{windows}/reading_windows")
+
+
 def build(session: Session) -> StatementSet:
     """From the table `orders` to the figures and on to the stores, as one job."""
     query(session)
@@ -80,24 +95,16 @@ def build(session: Session) -> StatementSet:
 
 
 def clear_files(settings: Settings, run_id: str) -> None:
-    """Remove what an earlier attempt of the same batch run left in HDFS; its rows in HBase are written over."""
+    """Remove what an earlier attempt of the same batch run left in HDFS, and forget what it did not see of the log; its
+    rows in HBase are written over.
+    """
     stores.clear_run(settings, stores.DATASETS, run_id)
+    losses.forget(settings, run_id)
 
 
 def mark_empty_days(settings: Settings, run: runs.Run, first: dt.date, last: dt.date, provisional: bool) -> None:
     """Mark those days of a finished batch run that brought no record at all: they are empty, not missing."""
-    sink = HBaseSink(
-        HBaseTarget(
-            host=settings.hbase.host,
-            port=settings.hbase.port,
-            prefix=settings.hbase.prefix,
-            buckets=settings.report.buckets,
-            run_id=run.run_id,
-            mode=run.mode,
-            zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
-            provisional=provisional,
-        )
-    )
+    sink = losses.sink_of(settings, run, provisional)
     for n in range((last - first).days + 1):
         sink.mark_empty_day(settings.time.day_end(first + dt.timedelta(days=n)))
     sink.close()
@@ -144,6 +151,7 @@ def main(
         result.wait()
         assert first is not None and last is not None
         mark_empty_days(settings, run, first, last, provisional)
+        losses.refuse(settings, run.run_id)
         job.note(settings, run.run_id, "provisional" if provisional else "finished")
 
 

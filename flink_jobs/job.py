@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flink_jobs import archive_edge, flink_rest, regions, runs, stores
+from flink_jobs import archive_edge, flink_rest, order_log, regions, runs, stores
 from flink_jobs.archive_reader import SOURCES, Found, closed_until, open_history
 from flink_jobs.errors import UserError
+from flink_jobs.log_reader import Span
 from flink_jobs.settings import Settings
 from flink_jobs.sql_files import SqlFiles, rule_values
 from udfs import PREFIX
@@ -76,7 +77,7 @@ class Request:
     `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is read. `onward`: a batch reads on
     behind its days, to the log's end, where late orders of the days may stand. `replays`: the live run beside which it
     runs, on the batch cluster and shown to nobody. `source`: one of `archive_reader.SOURCES`; streaming reads the log
-    alone.
+    alone. `supply_topic`, `supply`: of a backfill, the topic of late orders and its offsets by partition.
     """
 
     job: str
@@ -91,6 +92,8 @@ class Request:
     onward: bool = False
     replays: str | None = None
     source: str = "auto"
+    supply_topic: str = ""
+    supply: Mapping[int, Span] = field(default_factory=dict)
 
     def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Request:
         """The same request, over these offsets: what an earlier attempt of the same run was to read."""
@@ -171,7 +174,7 @@ def prepare(
     if request.mode == "streaming":
         subtasks = settings.flink.subtasks(request.mode, request.parallelism)
         refuse_idle_subtasks(request.topic, subtasks, len(found.spans))
-    return prepare_over(settings, request, found, config, provisional)
+    return prepare_over(settings, request, found, config, provisional, order_log.topic_id(settings, request.topic))
 
 
 def prepare_over(
@@ -180,6 +183,7 @@ def prepare_over(
     found: Found,
     config: Mapping[str, str],
     provisional: bool = False,
+    topic_id: str = "",
 ) -> Prepared:
     """Say how a run over this range is to be made; asks no server."""
     starts = {partition: span.start for partition, span in found.spans.items()}
@@ -205,12 +209,15 @@ def prepare_over(
         logic="",
         settings=json.loads(settings.time.model_dump_json()),
         topic=request.topic,
+        topic_id=topic_id,
         from_day=str(request.from_day or ""),
         to_day=str(request.to_day or ""),
         start_offsets={str(partition): offset for partition, offset in starts.items()},
         end_offsets={str(partition): offset for partition, offset in ends.items()} if request.mode == "batch" else {},
         source=found.source,
         edge_offsets={str(partition): offset for partition, offset in found.edge.items()},
+        supply_topic=request.supply_topic,
+        supply_offsets={str(partition): list(span) for partition, span in request.supply.items()},
         submitted_at=runs.now_iso(settings),
         submitted_by=runs.submitter(),
         cluster=flink_rest.CLUSTERS["batch" if request.replays else request.mode],
@@ -270,6 +277,11 @@ def flink_options(
 ) -> dict[str, str]:
     """Flink's options that every run has: its name, parallelism and recovery, and what its functions must know."""
     subtasks = settings.flink.subtasks(run.mode, parallelism)
+    # A partition of the supply is -1 less its own (sql/views/all_stretches.sql).
+    starts = {int(partition): at for partition, at in run.start_offsets.items()}
+    starts |= {-1 - int(partition): start for partition, (start, _) in run.supply_offsets.items()}
+    ends = {int(partition): at for partition, at in run.end_offsets.items()}
+    ends |= {-1 - int(partition): end for partition, (_, end) in run.supply_offsets.items()}
     return {
         "table.local-time-zone": settings.time.zone,
         **(_recovery(settings, run.run_id) if run.mode == "streaming" else {}),
@@ -283,6 +295,12 @@ def flink_options(
                 **rules_of(settings, shares=shares_of_a_minute(subtasks)).as_parameters(),
                 "buckets": settings.report.buckets,
                 "topic": run.topic,
+                # Nor may it be empty.
+                "topic_id": run.topic_id or "-",
+                "start_offsets": _as_parameter(starts),
+                "end_offsets": _as_parameter(ends),
+                "supply_topic": run.supply_topic or "-",
+                "clock_skew_ms": settings.time.clock_skew_ms,
                 # A parameter may hold neither colon nor comma.
                 "kafka.bootstrap": settings.kafka.bootstrap.replace(":", "=").replace(",", "+"),
                 "hbase.host": settings.hbase.host,
@@ -297,6 +315,10 @@ def flink_options(
             }.items()
         ),
     }
+
+
+def _as_parameter(offsets: Mapping[int, int]) -> str:
+    return "+".join(f"{partition}={offset}" for partition, offset in offsets.items()) or "-"
 
 
 def shares_of_a_minute(subtasks: int) -> int:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from flink_jobs import archive_edge, flink_rest, runs, stores
+from flink_jobs import archive_edge, flink_rest, losses, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
-from flink_jobs.order_log import topic_end_offsets, topic_max_ingest, topic_start_offsets
+from flink_jobs.order_log import topic_end_offsets, topic_id, topic_max_ingest, topic_start_offsets
 from flink_jobs.settings import Settings
 
 T = TypeVar("T")
@@ -49,6 +50,11 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "partition_records_lag": ((*_JOB, "partition"), "Records of the partition that the job has not read yet."),
     "partition_holds_back": ((*_JOB, "partition"), "1 for the partition that the job's watermark waits for."),
+    "offsets_lost": (
+        (*_JOB, "partition"),
+        "Offsets that the log had lost before the run read them, and that nobody has accepted.",
+    ),
+    "topic_replaced": (_JOB, "1 if the topic is not the one that the run began to read."),
     "screen_behind_seconds": (("run",), "How far the final minutes on the screen are behind what the log could give."),
     "report_behind_seconds": (("run",), "How far the last marked version is behind what the log could give."),
     "publication_age_seconds": (("report",), "Since the report was last published."),
@@ -122,12 +128,13 @@ class Watch:
             except UserError as silent:
                 look.silent[server] = str(silent)
             look.add("server_up", (server,), float(server not in look.silent))
-        newest, starts, ends = answers.get("kafka", ({}, {}, {}))
+        newest, starts, ends, topic_id = answers.get("kafka", ({}, {}, {}, ""))
         _log(look, self._topic, newest, self._before)
         self._before = newest
         if "hbase" in answers:
             running, facts = answers["hbase"]
             for run in running:
+                _log_of_run(look, run, topic_id, facts.lost.get(run.run_id, []))
                 cluster = f"flink-{run.cluster}"
                 if cluster in answers:
                     living = {job["jid"]: job for job in answers[cluster]}
@@ -141,9 +148,9 @@ class Watch:
                 _archive(look, self._topic, edge, last, newest, starts)
         return look
 
-    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int]]:
+    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int], str]:
         of = (self._settings, self._topic)
-        return topic_max_ingest(*of), topic_start_offsets(*of), topic_end_offsets(*of)
+        return topic_max_ingest(*of), topic_start_offsets(*of), topic_end_offsets(*of), topic_id(*of)
 
     def _ask_hdfs(self) -> None:
         with stores.hdfs(self._settings) as files:
@@ -166,6 +173,7 @@ class Watch:
                 archived=archive_edge.newest_segment(connection, topic),
             )
             for run in running:
+                facts.lost[run.run_id] = losses.unaccepted(connection, run)
                 # Readers do not wait for a replay that nobody is shown.
                 awaited = run.job == runs.REPORT and not run.provisional
                 last = runs.last_version(connection, run) if awaited else None
@@ -205,7 +213,8 @@ class Watch:
 @dataclass
 class _Facts:
     """What HBase holds. `verdicts`: run -> day, verdict counts of its last version, and of the one before; `archived`:
-    partition -> edge, and the newest segment, None if nothing of the topic is archived.
+    partition -> edge, and the newest segment, None if nothing of the topic is archived; `lost`: run -> what it did not
+    see of the log.
     """
 
     screen: str | None
@@ -214,6 +223,7 @@ class _Facts:
     archived: tuple[Mapping[int, int], archive_edge.Segment] | None = None
     last_versions: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, dict[str, int], dict[str, int]]] = field(default_factory=dict)
+    lost: dict[str, list[stores.Gap]] = field(default_factory=dict)
 
 
 def _verdicts(connection: Any, run: runs.Run, day: str, version: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -238,6 +248,17 @@ def _log(look: Look, topic: str, newest: Mapping[int, int | None], before: Mappi
         look.add("partition_behind_seconds", labels, 0.0 if moved else behind)
         if at is not None:
             look.add("partition_newest_ingest_timestamp_seconds", labels, at / 1000)
+
+
+def _log_of_run(look: Look, run: runs.Run, topic_id: str, gaps: list[stores.Gap]) -> None:
+    """Whether the log is still the one that the run began to read, and what of it the run did not see."""
+    if topic_id and run.topic_id:
+        look.add("topic_replaced", (run.run_id, run.job), float(topic_id != run.topic_id))
+    lost: Counter[int] = Counter()
+    for gap in gaps:
+        lost[gap.partition] += max(1, gap.end - gap.start)
+    for partition, offsets in sorted(lost.items()):
+        look.add("offsets_lost", (run.run_id, run.job, str(partition)), offsets)
 
 
 def _archive(

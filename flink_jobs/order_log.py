@@ -7,6 +7,7 @@ generated day keeps it; `log_append=True` makes a production topic, where the br
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import math
 import re
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as _ConfluentProducer
@@ -113,6 +115,16 @@ def topic_partitions(settings: Settings, topic: str) -> int:
     """Number of partitions of a topic. Raises `UserError` if it or the broker is not there."""
     with _admin(settings) as admin:
         return _partitions(admin, settings, topic)
+
+
+def topic_id(settings: Settings, topic: str) -> str:
+    """Kafka's own id of a topic, as its tools print it: one that is deleted and made again has another.
+
+    Raises `UserError` if it or the broker is not there.
+    """
+    with _admin(settings) as admin:
+        number = UUID(_described(admin, settings, topic)["topic_id"])
+    return base64.urlsafe_b64encode(number.bytes).decode().rstrip("=")
 
 
 def topic_start_offsets(settings: Settings, topic: str) -> dict[int, int]:
@@ -323,6 +335,10 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 def _partitions(admin: KafkaAdminClient, settings: Settings, topic: str) -> int:
+    return len(_described(admin, settings, topic)["partitions"])
+
+
+def _described(admin: KafkaAdminClient, settings: Settings, topic: str) -> dict[str, Any]:
     missing = UserError(f"topic {topic} does not exist at {settings.kafka.bootstrap}; create it or name another")
     try:
         found = [t for t in admin.describe_topics([topic]) if t["name"] == topic and not t["error_code"]]
@@ -330,7 +346,8 @@ def _partitions(admin: KafkaAdminClient, settings: Settings, topic: str) -> int:
         raise missing from unknown
     if not found:
         raise missing
-    return len(found[0]["partitions"])
+    described: dict[str, Any] = found[0]
+    return described
 
 
 def _offsets(settings: Settings, topic: str, which: OffsetSpec) -> dict[int, tuple[int, int]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 import happybase
 
-from flink_jobs import checks, flink_rest, regions, stores
+from flink_jobs import checks, flink_rest, losses, regions, stores
 from flink_jobs import runs as run_table
 from flink_jobs.console import format_option, parse_day, parse_time, readable, show
 from flink_jobs.errors import UserError
@@ -199,6 +199,8 @@ def report(
     until = None if as_of is None else parse_time(as_of, day, settings.time)
     found = read_report(settings, day, run_id, until, from_hdfs)
     names = regions.load(settings.regions_file())
+    with stores.hbase(settings) as connection:
+        without = losses.stands_without(settings, connection, found.run, day)
     columns = [*_place_columns(level), "orders", "amount", "users"]
     about = {
         "report": run_table.REPORT,
@@ -207,7 +209,8 @@ def report(
         "run": found.run.run_id,
         "published": "yes" if found.published else "no",
         "version": readable(found.version, settings.time),
-        "covers": "the whole day" if found.version == _end(settings, day) else "the day so far",
+        "covers": ("the whole day" if found.version == _end(settings, day) else "the day so far")
+        + (f", without {losses.told(without)}" if without else ""),
     }
     show(form, columns, report_rows(found.table, level, names), about)
 
@@ -339,6 +342,9 @@ def versions(settings: Settings, day: str, run_id: str | None, form: str) -> Non
             if run_id in (None, run.run_id)
             for version, marker in markers.items()
         ]
+        notes = losses.notes_of_day(settings, connection, day)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     if not rows:
         raise UserError(f"there is no version of {day}{' in run ' + run_id if run_id else ''}; see `samewater runs`")
     columns = ["run", "job", "mode", "published", "version", "epoch_ms", "rows", "orders", "amount"]

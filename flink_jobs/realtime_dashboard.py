@@ -1,7 +1,8 @@
 """How much is being ordered, minute by minute, in the country and in each province?
 
 Reads the order log (Kafka). Writes Redis: every minute twice, first as it grows (provisional), then exactly, once the
-watermark has passed it (final); day totals follow from the minutes.
+watermark has passed it (final); day totals follow from the minutes. Writes HBase `offsets_read` if it did not see a
+part of the log; the alert that follows is on the screen too.
 
 Time: order minutes, final once no timely record of them can come (docs/core.md); watermark on the minute. State: heap,
 unless the cluster says otherwise: packs of orders until their minute, and a sum for each minute and province, forgotten
@@ -26,9 +27,10 @@ from flink_jobs.errors import UserError
 from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 
-QUERIES = ("minutes_provisional", "minutes_final")
+QUERIES = ("minutes_provisional", "minutes_final", "gaps")
 FUNCTIONS = ("judge", "minute_sales", "arrivals")
-SINKS = ("put_provisional_minute", "put_final_minute", "put_progress")
+SINKS = ("put_provisional_minute", "put_final_minute", "put_progress", "put_gaps")
+INSERTS = ("bind/redis/write_provisional", "bind/redis/close_minutes", "bind/hbase/note_gaps")
 
 
 def options(mode: str, settings: Settings) -> dict[str, str]:
@@ -45,7 +47,8 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
 
 def query(session: Session) -> None:
     """From the table `orders` to a view for each of QUERIES."""
-    session.run("views/minute_shares", "views/arriving")
+    # By the same file in both modes, which share one logic version.
+    session.run("views/minute_shares", "views/arriving", "views/stretches", "bind/streaming/reading")
     for name in QUERIES:
         session.view(name)
 
@@ -55,9 +58,10 @@ def build(session: Session) -> StatementSet:
     query(session)
     session.run("bind/redis/dashboard_sink", "bind/redis/minutes_written")
     if session.mode == "batch":
-        session.files.sql("bind/redis/write_provisional")  # only read: both modes share one logic version
+        for name in INSERTS:
+            session.files.sql(name)  # only read: both modes share one logic version
         return session.inserts(("bind/redis/close_minutes",))
-    return session.inserts(("bind/redis/write_provisional", "bind/redis/close_minutes"))
+    return session.inserts(INSERTS)
 
 
 def publish(settings: Settings, run: runs.Run) -> str | None:
@@ -117,6 +121,8 @@ def main(
             f"run {like} was made by logic {pattern.logic}, this is {logic} and would count otherwise; "
             "use the code and settings that it was submitted with"
         )
+    if pattern is not None and pattern.topic_id and pattern.topic_id != prepared.run.topic_id:
+        raise UserError(f"run {like} read another log: topic {topic} was deleted and made again since")
     run = job.register(settings, prepared)
     if mode == "batch":
         with job.attempt(settings, run.run_id) as started:

@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs import flink_rest, oracle, runs, stores
+from flink_jobs import flink_rest, losses, oracle, runs, stores
 from flink_jobs.archive_reader import newest_ingest
 from flink_jobs.checks import (
     ABSENT,
@@ -445,6 +445,7 @@ class _Reader:
             self.versions[day][run.run_id] = Version(stored[mode].final, digest(stored[mode].day_sales))
             verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))
             found += check_run(day, truth, stored[mode], self.readable)
+            found += self._check_seen(day, run, mode)
             if mode == "streaming":
                 live[mode] = run.run_id
         if len(stored) == 2:
@@ -464,6 +465,19 @@ class _Reader:
         found += self._check_backfills(day)
         found += [check_dropped(day, job, run_id, self._dropped(run_id)) for job, run_id in live.items()]
         return found, verdicts
+
+    def _check_seen(self, day: str, run: runs.Run, name: str) -> list[Check]:
+        """What of the log the run did not see, if anything: told even if somebody has accepted it, for the log cannot
+        tell any more what it was.
+        """
+        gaps = stores.read_gaps(self.connection, run.run_id, run.family)
+        lost = [gap for gap in gaps if losses.concerns(self.settings, run, gap, day)]
+        if not lost:
+            return []
+        verdict = UNKNOWN if all(losses.is_accepted(run, gap) for gap in lost) else DIFFERENT
+        return [
+            Check(day, f"{name}: seen", "log: every offset", f"without {losses.told(lost)}", verdict, (run.run_id,))
+        ]
 
     def _check_dashboard(self, day: str, truth: oracle.Day, run_id: str, stored: Iterable[StoredDay]) -> list[Check]:
         run = runs.find(self.connection, run_id)
@@ -513,6 +527,7 @@ class _Reader:
             log, held = (as_kept(records, run.whole_rows) for records in (truth.admissions, held))
             found += [
                 *check_run(day, truth.days[day], stored, self.readable),
+                *self._check_seen(day, run, "backfill"),
                 *check_dashboard(day, truth.days[day], run_id, minutes, totals, "backfill"),
                 compare(day, "backfill: admissions", ("log", log), ("HDFS", held), (run_id,), doubled),
             ]

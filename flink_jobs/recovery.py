@@ -73,13 +73,19 @@ def stop_run(settings: Settings, run_id: str) -> Stopped:
 
 
 def resume_run(
-    settings: Settings, conf: str | None, run_id: str, savepoint: str | None = None, parallelism: int | None = None
+    settings: Settings,
+    conf: str | None,
+    run_id: str,
+    savepoint: str | None = None,
+    parallelism: int | None = None,
+    accept_gap: bool = False,
 ) -> State | None:
     """Go on with a run that is not at work; returns the state it went on from, None if it had none and began again.
 
     From `savepoint` (a path of HDFS), else from where it was stopped, else (it failed, was cancelled, or who stopped it
     died before that was noted) from its newest checkpoint or savepoint. `parallelism`: its subtasks from now on, None
-    as many as before; no figure depends on it.
+    as many as before; no figure depends on it. Raises `UserError`, and changes nothing, if the topic was made again or
+    has lost records that this state would go on with; with `accept_gap` it goes on behind these.
     """
     run = _streaming_run(settings, run_id)
     living = flink_rest.living_job(settings, run.cluster, run_id)
@@ -90,18 +96,27 @@ def resume_run(
     named = savepoint or (run.savepoint if run.state == "stopped" else None)
     with stores.hdfs(settings) as files:
         state = _state(files, named) if named else newest_state(files, settings, run)
-        if state is not None and savepoint:
-            # Before younger files are removed: if it comes to no checkpoint, this is where it goes on again.
+    # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
+    own = state is not None and urlsplit(state.path).path.startswith(stores.checkpoints_folder(settings, run_id))
+    path = None if state is None else state.path
+    options = (*(["--named"] if savepoint else []), *(["--accept-gap"] if accept_gap else []))
+    resubmit(settings, conf, run, path, claim=own and named is None, parallelism=parallelism, options=options)
+    return state
+
+
+def go_back(settings: Settings, run_id: str, path: str | None, named: bool) -> None:
+    """Remove the files of a run that are younger than the state which it goes on from (None: it begins again). `named`:
+    somebody has named that state.
+    """
+    with stores.hdfs(settings) as files:
+        state = None if path is None else _state(files, path)
+        if state is not None and named:
+            # First: if it comes to no checkpoint, this is where it goes on again.
             with stores.hbase(settings) as connection:
                 runs.set_state(connection, run_id, "stopped", savepoint=state.path)
         for name, closed in list(_files(files, settings, run_id)):
             if state is None or closed > state.completed:
                 files.rm(name)
-    # A checkpoint is Flink's own again, which removes it when newer ones stand; a savepoint is the user's.
-    own = state is not None and urlsplit(state.path).path.startswith(stores.checkpoints_folder(settings, run_id))
-    path = None if state is None else state.path
-    resubmit(settings, conf, run, path, claim=own and named is None, parallelism=parallelism)
-    return state
 
 
 def _refuse_more_than_partitions(run: runs.Run, parallelism: int) -> None:
@@ -208,8 +223,11 @@ def stop(settings: Settings, run_id: str) -> None:
 @click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.option("--savepoint", metavar="PATH", help="Go back to this one. [default: the last, else the last checkpoint]")
 @click.option("--parallelism", type=click.IntRange(min=1), help="Subtasks from now on. [default: as before]")
+@click.option("--accept-gap", is_flag=True, help="Also behind records that the log has lost meanwhile.")
 @click.pass_context
-def resume(context: click.Context, run_id: str, savepoint: str | None, parallelism: int | None) -> None:
+def resume(
+    context: click.Context, run_id: str, savepoint: str | None, parallelism: int | None, accept_gap: bool
+) -> None:
     """Go on with a streaming run.
 
     One that was stopped, has failed, or was cancelled by hand. It goes on as it was submitted, with the SQL and the
@@ -218,7 +236,7 @@ def resume(context: click.Context, run_id: str, savepoint: str | None, paralleli
     Example: samewater resume daily_report-streaming-20261111T080000-1a2b3c
     """
     with working(f"resuming {run_id}"):
-        state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint, parallelism)
+        state = resume_run(context.obj, context.meta["samewater.conf"], run_id, savepoint, parallelism, accept_gap)
     if state is None:
         click.echo(f"run {run_id} had no complete checkpoint and begins again, at the offsets it was given")
     else:

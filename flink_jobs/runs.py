@@ -50,7 +50,18 @@ _REGISTERED = b"r:registered"
 _CLAIM = b"r:claim"
 _UNKNOWN = "?"
 _SYNC_TRIES = 10
-_JSON = {"settings", "start_offsets", "end_offsets", "edge_offsets", "supply_offsets", "taken", "base", "provisional"}
+_JSON = {
+    "settings",
+    "start_offsets",
+    "end_offsets",
+    "edge_offsets",
+    "supply_offsets",
+    "taken",
+    "base",
+    "provisional",
+    "accepted_gaps",
+    "unseen_at_end",
+}
 
 
 class _Row(BaseModel):
@@ -69,7 +80,10 @@ class Run(_Row):
 
     `mode`: `streaming` or `batch`. `logic`: digest of SQL, functions and rules. `start_offsets`, `end_offsets`
     (exclusive, batch only): partition -> offset. `source`: `log`, or `archive` if it read that below `edge_offsets`
-    (partition -> offset) and the log from there on. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
+    (partition -> offset) and the log from there on. `topic_id`: Kafka's own id of the topic when the run began; empty
+    of a run of an earlier release. `accepted_gaps`: offsets that it did not see, and that somebody accepted
+    (flink_jobs/losses.py): partition, first, end. `unseen_at_end`: of a batch run: all is written, but it had not seen
+    such offsets. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
     (of a batch run): ISO-8601 with zone. `savepoint`: where its state lies when it is stopped. `parallelism`: its
     subtasks since it was resumed with as many; 0, as it was submitted. `cluster`: where its Flink job lives or lived
     last, by default that of its mode. Of a backfill: `supply_topic` and `supply_offsets`,
@@ -86,6 +100,7 @@ class Run(_Row):
     logic: str
     settings: Mapping[str, Any] = {}
     topic: str = ""
+    topic_id: str = ""
     from_day: str = ""
     to_day: str = ""
     start_offsets: Mapping[str, int] = {}
@@ -108,6 +123,8 @@ class Run(_Row):
     cluster: str = ""
     replays: str = ""
     whole_rows: bool = False
+    accepted_gaps: list[tuple[int, int, int]] = []
+    unseen_at_end: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -136,6 +153,12 @@ class Marker(_Row):
     rows: int
     orders: int
     amount: str
+
+
+class Held(Marker):
+    """What the marker of a version that is held back would say, and whether it publishes its day."""
+
+    publishes: bool
 
 
 class Publication(_Row):
@@ -212,7 +235,7 @@ def register(connection: happybase.Connection, run: Run) -> Run:
     """Write a run; registering it again (a restart) changes nothing and returns what is stored.
 
     One cell holds all that is said now, written by check-and-put: an id has one owner, also if two come at once.
-    Raises `UserError` if the id belongs to a run of another job, mode, logic, topic or range: that is a new run; or if
+    Raises `UserError` if the id belongs to a run of another job, mode, logic, topic (by its id too) or range; or if
     it was cleaned, for what HBase has deleted hides what is put there later.
     """
     known = find(connection, run.run_id)
@@ -228,6 +251,11 @@ def register(connection: happybase.Connection, run: Run) -> Run:
                 f"run {run.run_id} has {name} {getattr(known, name)!r}, not {getattr(run, name)!r}; "
                 "a change is a new run, so submit it without --run-id"
             )
+    if known.topic_id and run.topic_id and known.topic_id != run.topic_id:
+        raise UserError(
+            f"run {run.run_id} read topic {run.topic} when its id was {known.topic_id}; it is {run.topic_id} now, for "
+            "the topic was deleted and made again: that is another log, so submit a new run, without --run-id"
+        )
     return known
 
 
@@ -372,6 +400,17 @@ def markers(connection: happybase.Connection, day: str, run_id: str, family: str
         if version.isdecimal():
             found[int(version)] = Marker.model_validate_json(value)
     return dict(sorted(found.items()))
+
+
+def held_versions(connection: happybase.Connection, day: str, run: Run) -> dict[int, Held]:
+    """The versions of a run's day that are written and do not count, because it did not see a part of the log before
+    them (flink_jobs/losses.py): version (epoch ms), the oldest first -> what its marker would say.
+    """
+    cells = connection.table("versions").row(stores.marker_key(day, run.run_id).encode(), columns=[b"m"])
+    prefix = f"m:{stores.HELD}{run.family}"
+    held = {name.decode().removeprefix(prefix): v for name, v in cells.items() if name.decode().startswith(prefix)}
+    waiting = {v: text for v, text in held.items() if text and f"m:{run.family}{v}".encode() not in cells}
+    return {int(v): Held.model_validate_json(text) for v, text in sorted(waiting.items())}
 
 
 def last_version(connection: happybase.Connection, run: Run) -> int | None:
@@ -597,6 +636,11 @@ def publication_of(connection: happybase.Connection, settings: Settings, run: Ru
     if run.job == BACKFILL:
         _refuse_unfinished(get(connection, run.run_id))
     versions = markers(connection, day, run.run_id, run.family)
+    if not versions and held_versions(connection, day, run):
+        raise UserError(
+            f"what run {run.run_id} has of {day} is held back, because it did not see a part of the log; "
+            f"`samewater versions --day {day}` tells which, and `samewater accept-gap {run.run_id}` lets it stand"
+        )
     if not versions:
         raise UserError(f"run {run.run_id} has no version of {day}; list what there is with `samewater versions`")
     version = max(versions)

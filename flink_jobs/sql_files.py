@@ -29,7 +29,7 @@ At the end of its input a batch sort gives all its rows in one go, and a Python 
 a bundle meanwhile: input and results of a whole day would stand on the heap. A join begins a task of its own, which
 takes row by row and ends bundles by time (`job.JUDGED_IN_BATCH`). A join with one row changes nothing else.
 """
-ORDER_VIEWS = ("packs", "complete_minutes")
+ORDER_VIEWS = ("judged", "packs", "complete_minutes")
 """What every job stands on, in the order in which they are made."""
 
 
@@ -70,7 +70,9 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        defaults = {"log": "", "log_table": "orders", "counting": "accepted_packs", "verdicts": "verdicts_counted"}
+        defaults = {"log": "", "log_table": "orders", "counting": "accepted_packs", "verdicts": "verdicts_counted"} | {
+            "stretches": "stretches"
+        }
         self._values = {
             **defaults,
             **rules,

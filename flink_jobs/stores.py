@@ -9,7 +9,11 @@ cell's timestamp is its version (end of the step, epoch ms):
 
 - `daily_sales`: `{bucket}|{day}|{run_id}|{province}|{city}`; `orders`, `users` ASCII integers, `amount` yuan `12.34`
 - `verdicts`: `{day}|{run_id}|{partition, 5 digits}|{verdict}`; `records`, `offset_min`, `offset_max`, `offset_sum`
-- `versions`: `{day}|{run_id}`; `m:{family}{version, 13 digits}` = JSON rows, orders, amount: it counts from then on
+- `versions`: `{day}|{run_id}`; `m:{family}{version, 13 digits}` = JSON rows, orders, amount: it counts from then on;
+  `m:held {family}{version}` = the same, and whether it publishes: it does not count (flink_jobs/losses.py)
+- `offsets_read`: `{run_id}|{partition, 5 digits}|{day}`; `read_until`: offset behind the last that the run had read
+  when the version was over. `{run_id}|{partition}|gaps`; `gap {offset, 19 digits}` = JSON end, since, at: offsets from
+  there on that it did not see (`Gap`), empty if that was taken back
 - `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
 - `published`: `{report}|{day}`; `p:current` = JSON
 - `archive_segments`, and the row `order_archive|{topic}` of `published`: flink_jobs/archive_edge.py
@@ -18,6 +22,7 @@ cell's timestamp is its version (end of the step, epoch ms):
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
 import zlib
@@ -46,6 +51,7 @@ from flink_jobs.settings import VERSIONS_KEPT, Settings
 
 ALL = "ALL"
 FAMILIES = {"streaming": "s", "batch": "b"}
+HELD = "held "  # begins the column of a version that is held back, in the place of its marker
 DATASETS = ("daily_sales", "rejected")
 ADMISSIONS = "admissions"
 ARCHIVE = "order_archive"
@@ -62,6 +68,7 @@ _NOTHING = {"final": "1", "orders": "0", "cents": "0"}
 TABLES: Mapping[str, Mapping[str, int]] = {
     "daily_sales": {"s": VERSIONS_KEPT, "b": VERSIONS_KEPT},
     "verdicts": {"s": VERSIONS_KEPT, "b": VERSIONS_KEPT},
+    "offsets_read": {"s": VERSIONS_KEPT, "b": VERSIONS_KEPT},
     "versions": {"m": 1},
     "runs": {"r": 3},
     "published": {"p": VERSIONS_KEPT},
@@ -323,6 +330,62 @@ def read_sales(
         prefix = sales_prefix(number, day, run_id)
         found |= _snapshot(table, prefix, family, version)
     return found
+
+
+class Gap(NamedTuple):
+    """Offsets of the log that a run did not see: `start` inclusive, `end` exclusive; `end` lies before `start` where
+    offsets ran back. `since`, `at`: of what was read before and behind it, epoch ms, ingest time less lateness; 0 if
+    nothing was.
+    """
+
+    partition: int
+    start: int
+    end: int
+    since: int
+    at: int
+
+
+def read_gaps(connection: happybase.Connection, run_id: str, family: str) -> list[Gap]:
+    """What a run did not see of the log and the log does not explain, by partition and offset."""
+    prefix, column = f"{run_id}|", f"{family}:gap "
+    table = connection.table("offsets_read")
+    try:
+        rows = list(table.scan(row_prefix=prefix.encode(), columns=[family.encode()]))
+    except HBaseError as refused:
+        if "TableNotFoundException" not in str(getattr(refused, "message", refused)):
+            raise
+        return []  # no run of this release has begun yet, and those before did not look
+    return [
+        Gap(int(key.decode().split("|")[1]), int(name.decode().removeprefix(column)), **json.loads(text))
+        for key, cells in rows
+        for name, text in sorted(cells.items())
+        if name.decode().startswith(column) and text
+    ]
+
+
+def explain_gaps(connection: happybase.Connection, run_id: str, family: str, gaps: Iterable[Gap]) -> None:
+    """Take back that these offsets are missing: there were no records."""
+    for gap in gaps:
+        column = f"{family}:gap {gap.start:019d}".encode()
+        connection.table("offsets_read").put(f"{run_id}|{gap.partition:05d}|gaps".encode(), {column: b""})
+
+
+def forget_reading(connection: happybase.Connection, run_id: str, family: str) -> None:
+    """Take back what an earlier attempt of a batch run noted of its reading, and what it held back for it: the next one
+    looks for itself. No cell is deleted, for what HBase has deleted hides what is put there later.
+    """
+    table, column = connection.table("offsets_read"), f"{family}:read_until".encode()
+    for key, cells in list(table.scan(row_prefix=f"{run_id}|".encode(), columns=[family.encode()])):
+        for _, version in table.cells(key, column, versions=VERSIONS_KEPT, include_timestamp=True):
+            table.put(key, {column: b""}, timestamp=version)
+        gaps = {name: b"" for name in cells if name.decode().startswith(f"{family}:gap ")}
+        if gaps:
+            table.put(key, gaps)
+    versions = connection.table("versions")
+    for key, cells in list(versions.scan(columns=[b"m"])):
+        held = {name: b"" for name in cells if name.decode().startswith(f"m:{HELD}{family}")}
+        if held and key.decode().partition("|")[2] == run_id:
+            versions.put(key, held)
 
 
 def read_verdicts(connection: happybase.Connection, day: str, run_id: str, family: str, version: int) -> Table:

@@ -50,19 +50,27 @@ def submit(settings: Settings, conf: str | None, job: str, mode: str, arguments:
 
 
 def resubmit(
-    settings: Settings, conf: str | None, run: runs.Run, state: str | None, claim: bool, parallelism: int | None = None
+    settings: Settings,
+    conf: str | None,
+    run: runs.Run,
+    state: str | None,
+    claim: bool,
+    parallelism: int | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Go on with a streaming run by what was kept of it, from a savepoint or checkpoint (None: from its beginning).
 
-    `claim`: Flink removes that state once it needs it no more. `parallelism`: from now on, None as before.
+    `claim`: Flink removes that state once it needs it no more. `parallelism`: from now on, None as before. `options`:
+    further ones of flink_jobs/resumed.py.
     It is RUNNING by then. Raises `UserError` as `submit` does.
     """
     refuse_without_slots(settings, run.mode, parallelism or subtasks_of(settings, run), run.cluster)
-    options = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
+    restored = () if state is None else ("-s", state, "-cm", "claim" if claim else "no_claim")
     with TemporaryDirectory() as folder:
         functions = compiled.fetch_functions(settings, run.run_id, Path(folder))
-        which = ("--run-id", run.run_id, *(() if parallelism is None else ("--parallelism", str(parallelism))))
-        _flink_run(settings, run.cluster, run.mode, conf, "flink_jobs.resumed", functions, options, which)
+        which = ["--run-id", run.run_id, *options, *(["--again"] if state is None else ["--state", state])]
+        which += [] if parallelism is None else ["--parallelism", str(parallelism)]
+        _flink_run(settings, run.cluster, run.mode, conf, "flink_jobs.resumed", functions, restored, which)
 
 
 def subtasks_of(settings: Settings, run: runs.Run) -> int:

@@ -26,9 +26,11 @@ from udfs.arrivals import Arrivals
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 from udfs.judge import Judge
+from udfs.log_check import LogCheck
 from udfs.log_tail import read_tail
 from udfs.redis_sink import RedisSink, RedisTarget
 from udfs.rules import Rules
+from udfs.stretches import stretches_of
 
 
 def _parameter(context: FunctionContext, name: str) -> str:
@@ -46,6 +48,16 @@ def _column(values: pd.Series | str, like: pd.Series) -> pd.Series:
 def _rules(context: FunctionContext) -> Rules:
     pa.set_cpu_count(1)  # a worker has one slot's work; threads of Arrow would wait for each other
     return Rules.from_parameters(partial(_parameter, context))
+
+
+def _bootstrap(context: FunctionContext) -> str:
+    # Job parameters hold no colon and no comma: flink_jobs/job.py.
+    return _parameter(context, "kafka.bootstrap").replace("=", ":").replace("+", ",")
+
+
+def _offsets(context: FunctionContext, name: str) -> dict[int, int]:
+    pairs = (pair.split("=") for pair in _parameter(context, name).split("+") if pair != "-")
+    return {int(partition): int(offset) for partition, offset in pairs}
 
 
 def _packs(values: Sequence[bytes | None] | None) -> list[bytes]:
@@ -71,19 +83,30 @@ class JudgeRecords(Body):
         self.judge, self.zone_ms = Judge(rules), rules.zone_offset_ms
 
     def eval(self, payload: pd.Series, partition: pd.Series, offset: pd.Series, ingest: pd.Series) -> pd.DataFrame:
+        """A record that was left out has the partition -2 less its own, or -1 if it was not to be read at all."""
         values = pa.array(payload, pa.binary(), from_pandas=True)
-        came = ingest.to_numpy().astype("datetime64[ms]").astype(np.int64) - self.zone_ms
-        places = partition.to_numpy(), offset.to_numpy(), came
-        rows = np.flatnonzero(places[0] >= 0)
-        if len(rows) < len(values):
-            values, places = values.take(pa.array(rows)), tuple(column[rows] for column in places)
-        minutes = np.full(len(payload), np.datetime64("NaT"), "datetime64[ms]")
-        shares = np.zeros(len(payload), np.int32)
-        packs = np.full(len(payload), None, object)
-        for number, minute, share, pack in self.judge(values, *places):
-            row = rows[number]
+        parts = partition.to_numpy()
+        places = offset.to_numpy(), ingest.to_numpy().astype("datetime64[ms]").astype(np.int64) - self.zone_ms
+        minutes = np.full(len(values), np.datetime64("NaT"), "datetime64[ms]")
+        shares = np.zeros(len(values), np.int32)
+        packs = np.full(len(values), None, object)
+        taken = np.flatnonzero(parts >= 0)
+        judged = values if len(taken) == len(values) else values.take(pa.array(taken))
+        for number, minute, share, pack in self.judge(judged, parts[taken], *(column[taken] for column in places)):
+            row = taken[number]
             minutes[row], shares[row], packs[row] = np.datetime64(minute + self.zone_ms, "ms"), share, pack
-        return pd.DataFrame({"order_minute": minutes, "share": shares, "pack": packs})
+        # Numbers, not NULLs, where there is no stretch: pandas has no cheap integers with NULLs.
+        of = np.full(len(values), -1, np.int32)
+        starts, ends, lasts = (np.full(len(values), -1, np.int64) for _ in range(3))
+        read = np.flatnonzero(parts != -1)
+        own = np.where(parts < 0, -2 - parts, parts)[read]
+        for number, part, start, end, last in stretches_of(own, *(column[read] for column in places)):
+            row = read[number]
+            of[row], starts[row], ends[row], lasts[row] = part, start, end, last
+        return pd.DataFrame(
+            {"order_minute": minutes, "share": shares, "pack": packs}
+            | {"kafka_partition": of, "read_from": starts, "read_until": ends, "last_ingest": lasts}
+        )
 
 
 _Row = tuple[Any, ...]
@@ -138,8 +161,7 @@ class ArrivingSales(_PackFunction):
     def open(self, function_context: FunctionContext) -> None:
         super().open(function_context)
         self.arrivals = Arrivals(self.rules)
-        # Job parameters hold no colon and no comma: flink_jobs/job.py.
-        self.bootstrap = _parameter(function_context, "kafka.bootstrap").replace("=", ":").replace("+", ",")
+        self.bootstrap = _bootstrap(function_context)
         self.topic = _parameter(function_context, "topic")
         self.begun: set[int] = set()
 
@@ -226,7 +248,13 @@ class _HBaseFunction(Body):
                 mode=_parameter(function_context, "mode"),
                 zone_offset_ms=int(_parameter(function_context, "zone_offset_ms")),
                 provisional=_parameter(function_context, "provisional") == "yes",
-            )
+                start_offsets=_offsets(function_context, "start_offsets"),
+                end_offsets=_offsets(function_context, "end_offsets"),
+                topic_id=_parameter(function_context, "topic_id").strip("-"),
+                clock_skew_ms=int(_parameter(function_context, "clock_skew_ms")),
+            ),
+            LogCheck(_bootstrap(function_context), _parameter(function_context, "topic")),
+            LogCheck(_bootstrap(function_context), _parameter(function_context, "supply_topic")),
         )
 
     def close(self) -> None:
@@ -273,6 +301,20 @@ class PutMarker(_HBaseFunction):
     def eval(self, version: pd.Series, rows: pd.Series, orders: pd.Series, amount: pd.Series) -> pd.Series:
         self.sink.put_markers((int(v), *rest) for v, *rest in zip(version, rows, orders, amount, strict=True))
         return pd.Series(1, index=version.index, dtype="int64")
+
+
+class PutOffsetsRead(_HBaseFunction):
+    def eval(self, version: pd.Series, partition: pd.Series, until: pd.Series) -> pd.Series:
+        self.sink.put_offsets_read(version, partition, until)
+        return pd.Series(0, index=version.index, dtype="int64")
+
+
+class PutGaps(_HBaseFunction):
+    def eval(
+        self, at: pd.Series, since: pd.Series, partition: pd.Series, expected: pd.Series, came: pd.Series
+    ) -> pd.Series:
+        self.sink.put_gaps(at, since, partition, expected, came)
+        return pd.Series(0, index=at.index, dtype="int64")
 
 
 class PutFullReport(_HBaseFunction):

@@ -7,8 +7,11 @@ Orders. A pack is a BYTES value with many records (udfs/packs.py). Of one row wi
 function: a scalar function with a ROW would be called once for each branch of the plan.
 
 judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMESTAMP(3))
-  -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES>, a batch of rows a call; NULL in all rows that carry no pack.
-  A record of the partition -1 is none: it was left out. Never a WHERE before it: the planner puts it behind.
+  -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES, kafka_partition INT, read_from BIGINT, read_until BIGINT,
+  last_ingest BIGINT ms>, a batch of rows a call; pack is NULL in all rows that carry none, read_until -1 in all that
+  carry no stretch.
+  A record of a partition below 0 is none: it was left out (udfs/bodies.py). Never a WHERE before it: the planner puts
+  that behind.
 settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: `accepted` rows (pack, its number
   as key_share), one `keys` row (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
 tell_copies(late ARRAY<BYTES>, keys ARRAY<BYTES>) -> the same columns: `count` and `rejected` rows
@@ -28,6 +31,8 @@ planner, which must not call them twice or not at all.
 put_daily_sales(version BIGINT ms, province STRING, city STRING, orders BIGINT, amount DECIMAL yuan, users BIGINT) -> 1
 put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, offset_min, offset_max, offset_sum) -> 0
 put_conflicting(version BIGINT ms, order_ids BIGINT) -> 0
+put_offsets_read(version BIGINT ms, partition INT, read_until BIGINT) -> 0
+put_gaps(at BIGINT ms, since BIGINT ms or 0, partition INT, expected BIGINT or -1, read_from BIGINT) -> 0
 put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
 put_provisional_minute, put_final_minute(minute BIGINT ms, province STRING, orders BIGINT, cents BIGINT) -> 1
 put_progress(final_until BIGINT ms, written BIGINT) -> 1
@@ -111,7 +116,15 @@ def _table(body: str, *types: Any, deterministic: bool = True) -> UserDefinedFun
 
 
 _SETTLED, _FIGURES = tuple(SETTLED_COLUMNS.values()), (DataTypes.STRING(), DataTypes.BIGINT(), DataTypes.BIGINT())
-_JUDGED = {"order_minute": DataTypes.TIMESTAMP(3), "share": DataTypes.INT(), "pack": DataTypes.BYTES()}
+_JUDGED = {
+    "order_minute": DataTypes.TIMESTAMP(3),
+    "share": DataTypes.INT(),
+    "pack": DataTypes.BYTES(),
+    "kafka_partition": DataTypes.INT(),
+    "read_from": DataTypes.BIGINT(),
+    "read_until": DataTypes.BIGINT(),
+    "last_ingest": DataTypes.BIGINT(),
+}
 
 # Of this module by the same names, for the SQL client: CREATE FUNCTION put_marker AS 'udfs.functions.put_marker'.
 judge = udf(
@@ -134,6 +147,8 @@ admit = _table("Admit", *_SETTLED)
 put_daily_sales = _sink("PutDailySales")
 put_verdict_counts = _sink("PutVerdictCounts")
 put_conflicting = _sink("PutConflicting")
+put_offsets_read = _sink("PutOffsetsRead")
+put_gaps = _sink("PutGaps")
 put_marker = _sink("PutMarker")
 put_provisional_minute = _sink("PutMinute", final=False)
 put_final_minute = _sink("PutMinute", final=True)

@@ -2,13 +2,18 @@
 \i client/orders
 \i views/minute_shares;
 \i views/arriving;
+\i views/stretches;
+\i bind/streaming/reading;
 CREATE TEMPORARY VIEW minutes_provisional AS
 \i queries/minutes_provisional;
 CREATE TEMPORARY VIEW minutes_final AS
 \i queries/minutes_final;
+CREATE TEMPORARY VIEW gaps AS
+\i queries/gaps;
 \i bind/redis/dashboard_sink;
 \i bind/redis/minutes_written;
 EXECUTE STATEMENT SET BEGIN
 \i bind/redis/write_provisional;
 \i bind/redis/close_minutes;
+\i bind/hbase/note_gaps;
 END;

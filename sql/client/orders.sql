@@ -3,5 +3,6 @@ ${options}
 ${functions}
 \i schema/orders;
 \i client/orders_of_${source};
+\i views/judged;
 \i views/packs;
 \i views/complete_minutes;

@@ -10,6 +10,9 @@
 \i bind/${mode}/day_windows_of_verdicts;
 \i views/day_shares;
 \i views/conflicting_shares;
+\i views/stretches;
+\i bind/${mode}/reading;
+\i bind/${mode}/reading_windows;
 CREATE TEMPORARY VIEW daily_sales AS
 \i queries/daily_sales;
 CREATE TEMPORARY VIEW verdict_counts AS
@@ -18,6 +21,10 @@ CREATE TEMPORARY VIEW conflicting AS
 \i queries/conflicting;
 CREATE TEMPORARY VIEW rejected AS
 \i queries/rejected;
+CREATE TEMPORARY VIEW offsets_read AS
+\i queries/offsets_read;
+CREATE TEMPORARY VIEW gaps AS
+\i queries/gaps;
 \i bind/hbase/written;
 \i bind/hbase/marker_sink;
 \i bind/hdfs/daily_sales_files;

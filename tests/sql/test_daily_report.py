@@ -23,10 +23,10 @@ class PassedTheFirstDay:
     """Whether each query, and each level of the report, has said something of the second day: the first is complete."""
 
     def __init__(self) -> None:
-        self.missing = {"verdict_counts", "conflicting", "rejected", "country", "province", "city"}
+        self.missing = {"verdict_counts", "conflicting", "rejected", "offsets_read", "country", "province", "city"}
 
     def __call__(self, query: str, row: Row) -> bool:
-        if str(SECOND) in (row.get("dt"), (row.get("day_start") or "")[:10]):
+        if str(SECOND) in (row.get("dt"), (row.get("day_start") or row.get("hour_start") or "")[:10]):
             level = "city" if row.get("city") != "ALL" else "province" if row["province"] != "ALL" else "country"
             self.missing.discard(level if query == "daily_sales" else query)
         return not self.missing
@@ -79,6 +79,24 @@ def tables(rows: Rows) -> dict[str, Table]:
     return found
 
 
+def gaps_of(rows: Rows) -> set[tuple[int, int, int]]:
+    """(partition, the offset that should have come, the one that came)."""
+    names = ("kafka_partition", "expected", "read_from")
+    found = [tuple(int(row[name] or "") for name in names) for row in rows["gaps"]]
+    assert len({*found}) == len(found), "a gap is told twice"
+    return {*found}
+
+
+def reach_of(rows: list[Row]) -> dict[int, dict[str, int]]:
+    """Partition -> version as SQL writes it -> the offset up to which it was read."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        of = found[int(row["kafka_partition"] or "")]
+        assert row["version_end"] not in of, "a version stands twice"
+        of[str(row["version_end"])] = int(row["read_until"] or "")
+    return found
+
+
 def expected(truth: oracle.Day) -> dict[str, Table]:
     assert truth.conflicting > 0, "the day has no conflicting order"
     verdicts = checks.verdict_table(truth)
@@ -95,7 +113,38 @@ def test_batch_says_what_the_oracle_says_of_minutes_in_shares_and_pieces(
 ):
     monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 3)
     small = changed({"udfs/settle.py": [("PIECE = 250", "PIECE = 1")]})
-    assert tables(run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)) == expected(truth.day)
+    rows = run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), small)
+    assert tables(rows) == expected(truth.day)
+    assert gaps_of(rows) == {(partition, -1, 0) for partition in range(kafka.kafka.partitions)}
+    assert_reach(rows, truth)
+
+
+def assert_reach(rows: Rows, truth: Truth) -> None:
+    """What is said to have been read by the day's end holds all that the day counts."""
+    reach, end = reach_of(rows["offsets_read"]), f"{SECOND} 00:00:00.000"
+    last: dict[int, int] = defaultdict(int)
+    for (partition, _), count in truth.day.verdicts.items():
+        last[partition] = max(last[partition], count.offset_max)
+    by_then = {partition: max(at for version, at in of.items() if version <= end) for partition, of in reach.items()}
+    assert last and all(by_then[partition] > offset for partition, offset in last.items())
+
+
+def test_what_does_not_come_is_told_in_both_modes(kafka: Settings, truth: Truth, changed: Callable[[Changes], Path]):
+    """As if the log no longer had them. Their neighbours come in one batch, or in two."""
+    view = "sql/views/judged.sql"
+    gone = "kafka_partition = 1 AND kafka_offset BETWEEN 40 AND 59 OR kafka_partition = 0 AND kafka_offset < 3"
+    partition = f"CASE WHEN {gone} THEN -1 ELSE kafka_partition END"
+    without = changed({view: [("judge(payload, kafka_partition,", f"judge(payload, {partition},")]})
+    told = {(partition, -1, 0) for partition in range(1, kafka.kafka.partitions)} | {(0, -1, 3), (1, 40, 60)}
+    rows = run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), without)
+    assert gaps_of(rows) == told
+    small = {"python.fn-execution.arrow.batch.size": "7", "python.fn-execution.bundle.size": "21"}
+    rows = run_queries(
+        kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), without, PassedTheFirstDay(), options=small
+    )
+    assert gaps_of(rows) == told
+    reach = reach_of(rows["offsets_read"])
+    assert all(list(of.values()) == sorted(of.values()) and len(of) >= 24 for of in reach.values()), "it goes on"
 
 
 def test_streaming_says_what_the_oracle_says_in_every_hour_once_the_log_has_passed_the_day(
@@ -104,6 +153,8 @@ def test_streaming_says_what_the_oracle_says_in_every_hour_once_the_log_has_pass
     monkeypatch.setattr(job, "shares_of_a_minute", lambda subtasks: 2)  # tests/e2e has one
     rows = run_queries(kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), until=PassedTheFirstDay())
     assert tables(rows) == expected(truth.day)
+    assert gaps_of(rows) == {(partition, -1, 0) for partition in range(kafka.kafka.partitions)}
+    assert_reach(rows, truth)
     wanted = {version: dict(table) for version, table in truth.verdicts.items()}
     del wanted[kafka.time.day_end(FIRST)][checks.CONFLICTING]
     assert len(truth.sales) == 24 and all(truth.sales.values()), "an hour of the day has no version"

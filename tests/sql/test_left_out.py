@@ -64,7 +64,7 @@ def test_of_the_supply_the_records_of_a_file_that_is_left_out_are_read_by_nobody
             **backfill.values(topic, dict.fromkeys((0, 1), Span(0, RECORDS // 2)), runs.Taken(left_out=["a"]))
         )
         session.run("bind/supply_kafka", "views/supply_orders")
-        session.run("views/packs", log=backfill.SUPPLY)
+        session.run("views/judged", "views/packs", log=backfill.SUPPLY)
         session.tables.create_temporary_view("records", session.tables.sql_query(READ.format(packs="supply_packs")))
 
     assert read(kafka, topic, query) == [f"O-{number}" for number in range(0, RECORDS, 3)]
@@ -85,7 +85,7 @@ def test_of_an_archived_hour_only_what_lies_in_the_range_is_read(kafka: Settings
     parquet.write_table(pa.table(columns).slice(0, 2 * edge + 4), tmp_path / "hour.parquet")
 
     def query(session: Session) -> None:
-        for name in ("complete_minutes", "packs"):
+        for name in ("complete_minutes", "packs", "judged"):
             session.tables.drop_temporary_view(name)
         session.tables.drop_temporary_table("orders")
         behind = {"log_table": "orders_behind_the_edge", "start_offsets": job.offsets_text({0: edge, 1: edge})}
@@ -93,7 +93,7 @@ def test_of_an_archived_hour_only_what_lies_in_the_range_is_read(kafka: Settings
         session.run("bind/archive/archive_files", archive_folder=f"file://{tmp_path}", archive_pattern=".*parquet")
         within = archive_edge.condition({0: Span(start, edge), 1: Span(start, edge)})
         session.run("bind/archive/archived_orders", archived_offsets=within)
-        session.run("views/packs")
+        session.run("views/judged", "views/packs")
         session.tables.create_temporary_view("records", session.tables.sql_query(READ.format(packs="packs")))
 
     assert read(kafka, topic, query) == [f"O-{number}" for number in range(2 * start, RECORDS)]

@@ -55,9 +55,12 @@ class FakeTable:
             self.after_read.pop()()
         return found
 
-    def cells(self, row: bytes, column: bytes, versions: int) -> list[bytes]:
+    def cells(
+        self, row: bytes, column: bytes, versions: int, timestamp: int = 2**63, include_timestamp: bool = False
+    ) -> list[Any]:
         found = self.rows.get(row, {}).get(column, {})
-        return [found[at] for at in sorted(found, reverse=True)][:versions]
+        newest = [at for at in sorted(found, reverse=True) if at < timestamp][:versions]
+        return [(found[at], at) if include_timestamp else found[at] for at in newest]
 
     def scan(
         self,

@@ -129,7 +129,9 @@ def test_of_the_supply_all_is_read_but_what_is_left_out(left_out: list[str], pre
     settings = Settings.load(DEFAULT_FILE)
     values = backfill.values("sent", {0: Span(3, 5)}, runs.Taken(left_out=left_out))
     files = SqlFiles(settings, "batch", rule_values(settings, job.rules_of(settings)), values)
-    assert f"CASE WHEN {predicate} THEN kafka_partition ELSE -1 END" in files.sql("views/supply_orders")
+    assert f"CASE WHEN {predicate} THEN kafka_partition ELSE -2 - kafka_partition END" in files.sql(
+        "views/supply_orders"
+    )
     assert (values["supply_topic"], values["supply_end_offsets"]) == ("sent", "partition:0,offset:5")
 
 

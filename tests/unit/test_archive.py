@@ -18,7 +18,7 @@ from pyarrow import parquet
 from test_log_reader import NOON, Broker, reader
 
 from flink_jobs import archive as archive_job
-from flink_jobs import archive_edge, archive_reader, flink_rest, job, runs, session, stores
+from flink_jobs import archive_edge, archive_reader, flink_rest, job, order_log, runs, session, stores
 from flink_jobs.archive_commands import as_dict
 from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
 from flink_jobs.archive_reader import Counted, History, count_files
@@ -455,6 +455,7 @@ def asked(archived: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch)
         yield history(settings, archived, source)
 
     monkeypatch.setattr(job, "open_history", opened)
+    monkeypatch.setattr(order_log, "topic_id", lambda *_: "an-id")
     day = dt.date(2025, 11, 11)
 
     def prepare(**chosen: Any) -> job.Prepared:
@@ -465,7 +466,7 @@ def asked(archived: Broker, settings: Settings, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_run_says_what_it_read_and_where_the_edge_lay(asked: Callable[..., job.Prepared]):
     run = asked().run
-    assert (run.source, run.edge_offsets) == ("archive", {"0": 42, "1": 42})
+    assert (run.source, run.edge_offsets, run.topic_id) == ("archive", {"0": 42, "1": 42}, "an-id")
     assert (run.start_offsets, run.end_offsets) == ({"0": 0, "1": 0}, {"0": 90, "1": 90})
     sql = {name: asked().files.sql(name) for name in session.ORDERS_FROM["archive"]}
     kafka = sql["bind/orders_kafka"]

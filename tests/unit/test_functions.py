@@ -88,10 +88,20 @@ def test_a_record_that_was_left_out_is_judged_by_nobody_and_carries_nothing(log:
         judge.open(context(BY_RULES))
         partition, offset, came, payload = (pd.Series(column) for column in zip(*read, strict=True))
         found = judge.eval(payload, partition, offset, (came + BY_RULES.zone_offset_ms).astype("datetime64[ms]"))
-        return list(found.assign(offset=offset)[found["pack"].notna()].itertuples(index=False, name=None))
+        assert told(found) == set(offset[partition != -1])
+        packs = found[["order_minute", "share", "pack"]].assign(offset=offset)
+        return list(packs[found["pack"].notna()].itertuples(index=False, name=None))
 
-    marked = [(partition if (partition, *rest) in taken else -1, *rest) for partition, *rest in records]
-    assert carried(marked) == (carried(taken) if taken else [])
+    for no_partition in (-1, -2):
+        marked = [(0 if record in taken else no_partition, *record[1:]) for record in records]
+        assert carried(marked) == (carried(taken) if taken else [])
+
+
+def told(judged: pd.DataFrame) -> set[int]:
+    """The offsets of partition 0 that are said to have been read."""
+    stretches = judged[judged["read_until"] >= 0]
+    assert set(stretches["kafka_partition"]) <= {0}
+    return {n for row in stretches.itertuples() for n in range(row.read_from, row.read_until)}
 
 
 class Dashboard:

@@ -6,6 +6,7 @@ import copy
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from fake_hbase import FakeHBase
@@ -15,7 +16,7 @@ from flink_jobs import full_store, runs, stores
 from flink_jobs.settings import DEFAULT_FILE, Settings, Time
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_scan import scan_daily_sales
-from udfs.hbase_sink import DAY_MS, HOUR_MS, HBaseSink, HBaseTarget
+from udfs.hbase_sink import DAY_MS, HELD, HOUR_MS, Gap, HBaseSink, HBaseTarget, Marker, TopicReplaced
 
 RUN, DAY = "daily_report-streaming-x", dt.date(2025, 11, 11)
 START = Time().day_start(DAY)
@@ -179,9 +180,10 @@ def test_every_hour_of_a_streaming_day_has_a_marker_also_those_without_records()
 def test_markers_of_many_hours_take_one_put_each_in_two_tables():
     made, hbase = sink()
     made.put_markers([(START + HOUR_MS, 1, 1, Decimal(1))])
-    before = hbase.calls
+    tables = [hbase.table(name) for name in ("versions", "runs")]
+    before = [table.clock for table in tables]
     made.put_markers([(START + hour * HOUR_MS, hour, hour, Decimal(hour)) for hour in (5, 3, 2, 9)])
-    assert hbase.calls - before == 2
+    assert [table.clock - clock for table, clock in zip(tables, before, strict=True)] == [1, 1]
     found = runs.markers(hbase, str(DAY), RUN, "s")
     assert {at: marker.rows for at, marker in found.items()} == {
         START + hour * HOUR_MS: hour if hour in (1, 2, 3, 5, 9) else 0 for hour in range(1, 10)
@@ -251,3 +253,247 @@ def test_readers_find_the_full_report_that_the_sink_wrote():
     assert full_store.read(hbase, settings, str(DAY), RUN) == {"110000|110100": cells}
     assert full_store.look_up(hbase, settings, str(DAY), RUN, "110000", "110100") == cells
     assert full_store.look_up(hbase, settings, str(DAY), RUN, "110000", "ALL") == {}
+
+
+# ---------------------------------------------------------------- what was not seen
+
+
+class Log:
+    """What a sink asks the log: it begins at `first`, and has a record at each offset but `empty`."""
+
+    topic = "t"
+
+    def __init__(self, first: int = 0, empty: tuple[int, ...] = (), topic_id: str | None = "one") -> None:
+        self.first, self.empty, self.id = first, set(empty), topic_id
+
+    def topic_id(self) -> str | None:
+        return self.id
+
+    def unexplained(self, partition: int, holes: Any) -> dict[tuple[int, int], list[tuple[int, int]]]:
+        found = {}
+        for start, end in holes:
+            there = max(start, self.first)
+            lost = [(start, min(end, self.first))] if start < self.first else []
+            found[start, end] = lost + ([(there, end)] if set(range(there, end)) - self.empty else [])
+        return found
+
+
+def watched(log: Log, mode: str = "streaming", hbase: BatchedHBase | None = None) -> tuple[HBaseSink, BatchedHBase]:
+    made, hbase = sink(mode, hbase, start_offsets={0: 7}, topic_id="one", clock_skew_ms=30_000)
+    made._log = log  # type: ignore[assignment]
+    return made, hbase
+
+
+def see(made: HBaseSink, version: int, counted: int, read: int) -> None:
+    """A version that counts up to an offset of partition 0, once the run has read up to another (exclusive)."""
+    figures = {"records": [1], "offset_min": [7], "offset_max": [counted], "offset_sum": [7]}
+    made.put_verdict_counts([version], [0], ["accepted"], figures)
+    made.put_offsets_read([version], [0], [read])
+    put_rows(made, version)
+
+
+def mark(made: HBaseSink, *versions: int) -> None:
+    made.put_markers(Marker(version, 3, 2, Decimal("3.50")) for version in versions)
+
+
+def gap(
+    made: HBaseSink, expected: int, came: int, at: int = START + HOUR_MS // 2, partition: int = 0, since: int = 0
+) -> int:
+    return made.put_gaps([at], [since or at - 60_000 if expected >= 0 else 0], [partition], [expected], [came])
+
+
+def test_the_readers_gaps_and_held_versions_are_those_of_the_sink():
+    assert stores.Gap._fields == Gap._fields and stores.HELD == HELD
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    assert gap(made, 12, 20) == 1
+    assert stores.read_gaps(hbase, RUN, "s") == [
+        stores.Gap(0, 12, 20, START + HOUR_MS // 2 - 60_000, START + HOUR_MS // 2)
+    ]
+    see(made, START + HOUR_MS, 24, 25)
+    mark(made, START + HOUR_MS)
+    assert runs.markers(hbase, str(DAY), RUN, "s") == {}
+    held = runs.held_versions(hbase, str(DAY), run)
+    assert held == {START + HOUR_MS: runs.Held(rows=3, orders=2, amount="3.50", publishes=True)}
+
+
+@pytest.mark.parametrize(
+    ("log", "expected", "came", "noted"),
+    [
+        (Log(), 12, 12, []),
+        (Log(), -1, 7, []),  # where the run was to begin
+        (Log(first=9), -1, 9, [(7, 9)]),
+        (Log(empty=(12, 13)), 12, 14, []),  # marks of a transaction
+        (Log(empty=(12,)), 12, 14, [(12, 14)]),  # a record that did not come
+        (Log(first=20), 12, 20, [(12, 20)]),
+        (Log(first=20, empty=(20, 21)), 12, 22, [(12, 20)]),
+        (Log(), 12, 3, [(12, 3)]),  # offsets ran back
+    ],
+)
+def test_a_hole_is_noted_unless_the_log_explains_it(log, expected, came, noted):
+    made, hbase = watched(log)
+    gap(made, expected, came)
+    assert [found[1:3] for found in stores.read_gaps(hbase, RUN, "s")] == noted
+
+
+def test_a_partition_that_was_added_later_begins_at_0():
+    made, hbase = watched(Log())
+    gap(made, -1, 0, partition=4)
+    assert stores.read_gaps(hbase, RUN, "s") == []
+    gap(made, -1, 2, partition=5)
+    assert [found[:3] for found in stores.read_gaps(hbase, RUN, "s")] == [(5, 0, 2)]
+
+
+def test_no_version_behind_a_gap_is_marked_and_no_day_published_until_somebody_accepts_it():
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    hours = [START + n * HOUR_MS for n in range(1, 25)]
+    see(made, hours[0], 11, 12)
+    mark(made, hours[0])
+    gap(made, 12, 20, at=hours[0] + 120_000, since=hours[0] + 60_000)
+    for hour in hours[1:]:
+        see(made, hour, 24, 25)
+        mark(made, hour)
+    assert list(runs.markers(hbase, str(DAY), RUN, "s")) == hours[:1]
+    assert list(runs.held_versions(hbase, str(DAY), run)) == hours[1:]
+    assert runs.published(hbase, "daily_report", str(DAY)) is None
+    runs.amend(hbase, RUN, accepted_gaps=[[0, 12, 19]])
+    mark(made, hours[-1])
+    assert list(runs.markers(hbase, str(DAY), RUN, "s")) == hours[:1], "a part of the gap is not accepted"
+    runs.amend(hbase, RUN, accepted_gaps=[[0, 12, 20]])
+    made.release([Marker(hour, 3, 2, Decimal("3.50")) for hour in hours[1:]])
+    assert list(runs.markers(hbase, str(DAY), RUN, "s")) == hours
+    assert runs.held_versions(hbase, str(DAY), run) == {}
+    assert runs.published(hbase, "daily_report", str(DAY)) is not None
+
+
+def test_a_gap_behind_a_version_does_not_hold_it_back_but_one_within_the_clock_skew_does():
+    hour = START + HOUR_MS
+    for since, marked in ((hour + 30_000, [hour]), (hour + 29_999, []), (hour - HOUR_MS, [])):
+        made, hbase = watched(Log(first=20))
+        gap(made, 12, 20, at=hour + 9 * HOUR_MS, since=since)
+        see(made, hour, 11, 12)
+        mark(made, hour)
+        assert list(runs.markers(hbase, str(DAY), RUN, "s")) == marked
+
+
+def test_a_gap_over_the_end_of_a_day_holds_that_day_back_and_makes_no_empty_hours():
+    """Read until six in the evening; the next record is of the morning after."""
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    evening, morning = START + 18 * HOUR_MS, END + 8 * HOUR_MS
+    see(made, evening, 11, 12)
+    mark(made, evening)
+    gap(made, 12, 20, at=morning - 60_000, since=evening + 60_000)
+    see(made, morning, 24, 25)
+    mark(made, morning)
+    assert max(runs.markers(hbase, str(DAY), RUN, "s")) == evening
+    assert runs.held_versions(hbase, str(DAY), run).keys() == set(range(evening + HOUR_MS, END + 1, HOUR_MS))
+    assert runs.published(hbase, "daily_report", str(DAY)) is None
+
+
+@pytest.mark.parametrize(
+    ("read", "log", "lost"),
+    [
+        ({0: 30, 1: 9}, Log(), []),
+        ({0: 30, 1: 8}, Log(empty=(8,)), []),  # a mark of a transaction at the end
+        ({0: 30, 1: 8}, Log(), [(1, 8, 9)]),
+        ({0: 30}, Log(first=20), [(1, 5, 9)]),  # a partition that nobody read
+        ({}, Log(first=50), [(0, 7, 30), (1, 5, 9)]),
+    ],
+)
+def test_a_batch_that_was_not_read_to_its_ends_marks_nothing_not_even_an_empty_day(read, log, lost):
+    made, hbase = sink("batch", start_offsets={0: 7, 1: 5, 2: 3}, end_offsets={0: 30, 1: 9, 2: 3}, topic_id="one")
+    made._log = log
+    register(hbase, "batch")
+    made.put_offsets_read([END] * len(read), read.keys(), read.values())
+    put_rows(made, END)
+    mark(made, END)
+    assert [found[:3] for found in stores.read_gaps(hbase, RUN, "b")] == lost
+    assert bool(runs.markers(hbase, str(DAY), RUN, "b")) is not bool(lost)
+    again, _ = sink("batch", hbase, start_offsets={0: 7, 1: 5, 2: 3}, end_offsets={0: 30, 1: 9, 2: 3})
+    again._log = log
+    assert again.mark_empty_day(END + DAY_MS) and bool(runs.markers(hbase, "2025-11-12", RUN, "b")) is not bool(lost)
+
+
+def test_what_is_released_does_not_set_the_last_version_back():
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    gap(made, 12, 20)
+    see(made, START + HOUR_MS, 24, 25)
+    mark(made, START + HOUR_MS)
+    runs.amend(hbase, RUN, accepted_gaps=[[0, 12, 20]])
+    see(made, START + 2 * HOUR_MS, 24, 25)
+    mark(made, START + 2 * HOUR_MS)
+    assert made.release([Marker(START + HOUR_MS, 3, 2, Decimal("3.50"))])
+    assert runs.last_version(hbase, run) == START + 2 * HOUR_MS
+    assert sorted(runs.markers(hbase, str(DAY), RUN, "s")) == [START + HOUR_MS, START + 2 * HOUR_MS]
+
+
+def test_what_is_accepted_covers_no_offsets_that_run_back_later():
+    made, hbase = watched(Log(first=20))
+    gap(made, 12, 20)
+    runs.amend(hbase, RUN, accepted_gaps=[[0, 12, 20]])
+    gap(made, 500, 15, at=START + HOUR_MS)
+    see(made, START + HOUR_MS, 24, 25)
+    mark(made, START + HOUR_MS)
+    assert runs.markers(hbase, str(DAY), RUN, "s") == {}
+
+
+def test_a_version_that_counts_what_was_not_shown_to_be_read_is_held_back():
+    hour = START + HOUR_MS
+    made, hbase = watched(Log())
+    run = register(hbase, "streaming")
+    see(made, hour, counted=12, read=12)
+    mark(made, hour)
+    assert list(runs.held_versions(hbase, str(DAY), run)) == [hour]
+    made, hbase = watched(Log())
+    made.put_offsets_read([hour - HOUR_MS], [0], [13])  # ingest time runs back a little
+    see(made, hour, counted=12, read=10)
+    mark(made, hour)
+    assert list(runs.markers(hbase, str(DAY), RUN, "s")) == [hour]
+
+
+def test_a_batch_that_brings_days_shows_what_all_of_them_count():
+    """A job that catches up: what it read stands on the first of them."""
+    made, hbase = watched(Log())
+    register(hbase, "streaming")
+    made.put_offsets_read([START - 5 * DAY_MS, START - 9 * DAY_MS], [0, 0], [13, 10])
+    made.put_offsets_read([START - 5 * DAY_MS], [1], [99])
+    figures = {"records": [1], "offset_min": [7], "offset_max": [12], "offset_sum": [7]}
+    made.put_verdict_counts([START + HOUR_MS], [0], ["accepted"], figures)
+    mark(made, START + HOUR_MS)
+    assert list(runs.markers(hbase, str(DAY), RUN, "s")) == [START + HOUR_MS]
+
+
+def test_after_a_restart_what_is_held_back_is_not_taken_for_empty():
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    gap(made, 12, 20)
+    hours = [START + n * HOUR_MS for n in (1, 2, 3)]
+    for hour in hours[:2]:
+        see(made, hour, 24, 25)
+        mark(made, hour)
+    again, _ = watched(Log(first=20), hbase=hbase)
+    see(again, hours[2], 24, 25)
+    mark(again, hours[2])
+    assert {held.rows for held in runs.held_versions(hbase, str(DAY), run).values()} == {3}
+
+
+def test_a_day_that_is_held_back_is_no_empty_day():
+    made, hbase = watched(Log(first=20), "batch")
+    run = register(hbase, "batch")
+    gap(made, 12, 20)
+    see(made, END, 24, 25)
+    mark(made, END)
+    assert not made.mark_empty_day(END)
+    assert runs.held_versions(hbase, str(DAY), run)[END].rows == 3
+
+
+@pytest.mark.parametrize(("topic_id", "says"), [(None, "is gone"), ("two", "has the id two now")])
+def test_nothing_is_marked_once_the_topic_is_another(topic_id, says):
+    made, hbase = watched(Log(topic_id=topic_id))
+    see(made, START + HOUR_MS, 11, 12)
+    with pytest.raises(TopicReplaced, match=says):
+        mark(made, START + HOUR_MS)
+    assert runs.markers(hbase, str(DAY), RUN, "s") == {}

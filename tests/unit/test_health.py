@@ -15,6 +15,8 @@ from flink_jobs.errors import UserError
 from flink_jobs.health import _families
 from flink_jobs.log_reader import Span
 from flink_jobs.metrics import METRICS, Look, Sample
+from flink_jobs.runs import Run
+from flink_jobs.stores import Gap
 
 MINUTE = 60_000
 NOON = 1_762_833_600_000  # 2025-11-11 12:00 in Shanghai
@@ -72,6 +74,25 @@ def test_an_archive_is_as_far_behind_as_the_newest_record_and_has_lost_what_rete
     assert [name for name, _ in fired(look)] == ["ArchiveLostRecords", "ArchiveBehind"]
 
 
+def test_what_a_run_did_not_see_is_told_by_partition_and_a_topic_that_was_made_again_too():
+    run = Run(run_id="r", job="daily_report", mode="streaming", logic="l", topic="orders", topic_id="one")
+    gaps = [Gap(0, 7, 9, 0, NOON), Gap(1, 4, 10, 0, NOON), Gap(0, 20, 21, NOON, NOON), Gap(2, 9, 3, NOON, NOON)]
+    look = Look()
+    metrics._log_of_run(look, run, "two", gaps)
+    labels = ("r", "daily_report")
+    assert look.of("offsets_lost") == {(*labels, "0"): 3, (*labels, "1"): 6, (*labels, "2"): 1}
+    assert look.of("topic_replaced") == {labels: 1}
+    assert [name for name, _ in fired(look)] == ["OffsetsLost"] * 3 + ["TopicReplaced"]
+
+
+def test_a_run_that_saw_all_of_its_own_topic_is_no_alert_nor_one_of_a_release_that_did_not_look():
+    run = Run(run_id="r", job="daily_report", mode="streaming", logic="l", topic="orders", topic_id="one")
+    for known, now in ((run, "one"), (run.model_copy(update={"topic_id": ""}), "one"), (run, "")):
+        look = Look()
+        metrics._log_of_run(look, known, now, [])
+        assert fired(look) == []
+
+
 @pytest.mark.parametrize(
     ("metric", "labels", "well", "ill", "alert"),
     [
@@ -82,6 +103,8 @@ def test_an_archive_is_as_far_behind_as_the_newest_record_and_has_lost_what_rete
         ("day_unpublished_seconds", ("2025-11-11",), 0, 3601, "DayNotPublished"),
         ("verdict_share", ("r", "2025-11-11", "malformed"), 0.05, 0.051, "ManyBadRecords"),
         ("archive_lost_records", ("orders", "0"), 0, 1, "ArchiveLostRecords"),
+        ("offsets_lost", ("r", "daily_report", "0"), 0, 1, "OffsetsLost"),
+        ("topic_replaced", ("r", "daily_report"), 0, 1, "TopicReplaced"),
         ("archive_behind_seconds", ("orders",), 172_800, 172_801, "ArchiveBehind"),
     ],
 )

@@ -1,0 +1,3 @@
+-- How batch cuts the reading into versions: by the day.
+CREATE TEMPORARY VIEW reading_windows AS
+SELECT * FROM TABLE(TUMBLE(TABLE reading, DESCRIPTOR(safe_time), INTERVAL '1' DAY))
