@@ -130,7 +130,7 @@ def assert_reach(rows: Rows, truth: Truth) -> None:
 
 
 def test_what_does_not_come_is_told_in_both_modes(kafka: Settings, truth: Truth, changed: Callable[[Changes], Path]):
-    """As if the log no longer had them. Their neighbours come in one batch, or in two."""
+    """As if the log no longer had them."""
     view = "sql/views/judged.sql"
     gone = "kafka_partition = 1 AND kafka_offset BETWEEN 40 AND 59 OR kafka_partition = 0 AND kafka_offset < 3"
     partition = f"CASE WHEN {gone} THEN -1 ELSE kafka_partition END"
@@ -138,13 +138,8 @@ def test_what_does_not_come_is_told_in_both_modes(kafka: Settings, truth: Truth,
     told = {(partition, -1, 0) for partition in range(1, kafka.kafka.partitions)} | {(0, -1, 3), (1, 40, 60)}
     rows = run_queries(kafka, daily_report, "batch", TOPIC, (FIRST, FIRST), without)
     assert gaps_of(rows) == told
-    small = {"python.fn-execution.arrow.batch.size": "7", "python.fn-execution.bundle.size": "21"}
-    rows = run_queries(
-        kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), without, PassedTheFirstDay(), options=small
-    )
+    rows = run_queries(kafka, daily_report, "streaming", TOPIC, (FIRST, SECOND), without, PassedTheFirstDay())
     assert gaps_of(rows) == told
-    reach = reach_of(rows["offsets_read"])
-    assert all(list(of.values()) == sorted(of.values()) and len(of) >= 24 for of in reach.values()), "it goes on"
 
 
 def test_streaming_says_what_the_oracle_says_in_every_hour_once_the_log_has_passed_the_day(
