@@ -277,11 +277,6 @@ def flink_options(
 ) -> dict[str, str]:
     """Flink's options that every run has: its name, parallelism and recovery, and what its functions must know."""
     subtasks = settings.flink.subtasks(run.mode, parallelism)
-    # A partition of the supply is -1 less its own (sql/views/all_stretches.sql).
-    starts = {int(partition): at for partition, at in run.start_offsets.items()}
-    starts |= {-1 - int(partition): start for partition, (start, _) in run.supply_offsets.items()}
-    ends = {int(partition): at for partition, at in run.end_offsets.items()}
-    ends |= {-1 - int(partition): end for partition, (_, end) in run.supply_offsets.items()}
     return {
         "table.local-time-zone": settings.time.zone,
         **(_recovery(settings, run.run_id) if run.mode == "streaming" else {}),
@@ -297,8 +292,8 @@ def flink_options(
                 "topic": run.topic,
                 # Nor may it be empty.
                 "topic_id": run.topic_id or "-",
-                "start_offsets": _as_parameter(starts),
-                "end_offsets": _as_parameter(ends),
+                "start_offsets": _as_parameter(run.starts),
+                "end_offsets": _as_parameter(run.ends),
                 "supply_topic": run.supply_topic or "-",
                 "clock_skew_ms": settings.time.clock_skew_ms,
                 # A parameter may hold neither colon nor comma.

@@ -110,12 +110,6 @@ def sink_of(settings: Settings, run: runs.Run, provisional: bool) -> HBaseSink:
     from udfs.hbase_sink import HBaseSink, HBaseTarget  # not above: flink_jobs/job.py says why
     from udfs.log_check import LogCheck
 
-    starts, ends = (
-        {int(partition): offset for partition, offset in offsets.items()}
-        for offsets in (run.start_offsets, run.end_offsets)
-    )
-    starts |= {-1 - int(partition): start for partition, (start, _) in run.supply_offsets.items()}
-    ends |= {-1 - int(partition): end for partition, (_, end) in run.supply_offsets.items()}
     target = HBaseTarget(
         host=settings.hbase.host,
         port=settings.hbase.port,
@@ -125,8 +119,8 @@ def sink_of(settings: Settings, run: runs.Run, provisional: bool) -> HBaseSink:
         mode=run.mode,
         zone_offset_ms=int(settings.time.offset.total_seconds()) * 1000,
         provisional=provisional,
-        start_offsets=starts,
-        end_offsets=ends,
+        start_offsets=run.starts,
+        end_offsets=run.ends,
         topic_id=run.topic_id,
         clock_skew_ms=settings.time.clock_skew_ms,
     )

@@ -46,8 +46,9 @@ def main(
         run = runs.get(connection, run_id)
     gaps = []
     if state or again:
-        starts = {int(partition): offset for partition, offset in run.start_offsets.items()}
-        gaps = state_offsets.lost(settings, run, starts | (state_offsets.offsets_in(state, run.topic) if state else {}))
+        gaps = state_offsets.lost(
+            settings, run, run.starts | (state_offsets.offsets_in(state, run.topic) if state else {})
+        )
     if gaps and not accept_gap:
         raise UserError(
             f"run {run_id} would not see a part of the log: {losses.told(gaps)} were gone before it read them. Begin a "

@@ -139,6 +139,18 @@ class Run(_Row):
         return stores.FAMILIES[self.mode]
 
     @property
+    def starts(self) -> dict[int, int]:
+        """Partition -> the offset at which it begins; a partition of the supply of a backfill is -1 less its own."""
+        supply = {-1 - int(partition): start for partition, (start, _) in self.supply_offsets.items()}
+        return {int(partition): offset for partition, offset in self.start_offsets.items()} | supply
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """As `starts`, the offsets at which a batch ends (exclusive)."""
+        supply = {-1 - int(partition): end for partition, (_, end) in self.supply_offsets.items()}
+        return {int(partition): offset for partition, offset in self.end_offsets.items()} | supply
+
+    @property
     def days(self) -> list[str]:
         """Its business days, where both ends are said; else none."""
         if not self.from_day or not self.to_day:

@@ -70,8 +70,12 @@ class SqlFiles:
             raise UserError(f"mode {mode} is unknown; choose streaming or batch")
         self.mode = mode
         self._rules = dict(rules)
-        defaults = {"log": "", "log_table": "orders", "counting": "accepted_packs", "verdicts": "verdicts_counted"} | {
-            "stretches": "stretches"
+        defaults = {
+            "log": "",
+            "log_table": "orders",
+            "counting": "accepted_packs",
+            "verdicts": "verdicts_counted",
+            "stretches": "stretches",
         }
         self._values = {
             **defaults,

@@ -312,7 +312,7 @@ class HBaseSink:
 
     def _is_open(self, marker: Marker, gaps: list[Gap]) -> bool:
         """Whether a gap lies before what the version counts, or the run has not shown that it read so far."""
-        return self._is_behind(marker, gaps) or bool(self._client.call(lambda c: self._not_shown(c, marker.version)))
+        return self._is_behind(marker, gaps) or self._client.call(lambda c: self._counts_unread(c, marker.version))
 
     def _is_behind(self, marker: Marker, gaps: list[Gap]) -> bool:
         """Whether a record that was lost may belong to the version: it came after what was read before the gap, and
@@ -320,8 +320,8 @@ class HBaseSink:
         """
         return any(min(gap.since, gap.at) < marker.version + self.target.clock_skew_ms for gap in gaps)
 
-    def _not_shown(self, connection: happybase.Connection, version: int) -> list[int]:
-        """Partitions of which the version counts an offset behind those that the run had read by then, as it says."""
+    def _counts_unread(self, connection: happybase.Connection, version: int) -> bool:
+        """Whether the version counts an offset behind those that the run had read by then, as it says."""
         counted: dict[int, int] = {}
         prefix, column = f"{self._day(version)}|{self.target.run_id}|", f"{self._family}:offset_max".encode()
         rows = connection.table("verdicts").scan(
@@ -333,7 +333,7 @@ class HBaseSink:
             # What a backfill admits stands on the day of its order time, and came later, or in the supply.
             if at == version and verdict != "admitted":
                 counted[int(partition)] = max(counted.get(int(partition), -1), int(value))
-        return [p for p, offset in counted.items() if offset >= self._reach(connection, p, version)]
+        return any(offset >= self._reach(connection, number, version) for number, offset in counted.items())
 
     def _reach(self, connection: happybase.Connection, partition: int, version: int) -> int:
         """Up to which offset a partition was read when a version was over.
