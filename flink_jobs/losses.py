@@ -139,7 +139,8 @@ def refuse(settings: Settings, run_id: str) -> None:
     """Raise `UserError`, naming them, if a batch run that has written all has gaps that nobody has accepted."""
     with stores.hbase(settings) as connection:
         run = runs.get(connection, run_id)
-        gaps = _explained(settings, connection, run, unaccepted(connection, run))
+        unseen = unaccepted(connection, run)
+        gaps = _explained(settings, connection, run, unseen)
         held = _held(connection, run)
         runs.amend(connection, run_id, unseen_at_end=bool(gaps))
     if gaps:
@@ -148,8 +149,17 @@ def refuse(settings: Settings, run_id: str) -> None:
             "written, but no version behind that counts and no day is published; read an archive that holds them, or "
             f"let the days stand without: samewater accept-gap {run_id}"
         )
-    if held:  # for what the archive explains, if the sink did not know that
+    if held and not unseen:
+        raise _untold(run_id)
+    if held:  # for what the archive explains, and the sink did not know
         _release(settings, run, held)
+
+
+def _untold(run_id: str) -> UserError:
+    return UserError(
+        f"run {run_id} holds versions back although no gap is known: it did not tell that it had read what they "
+        "count. That is a fault of the job; submit it again"
+    )
 
 
 def _explained(
@@ -214,10 +224,7 @@ def accept(settings: Settings, run_id: str) -> tuple[list[stores.Gap], list[str]
             raise UserError(f"run {run_id} is at work; wait until that has ended")
         gaps, held = unaccepted(connection, run), _held(connection, run)
     if held and not gaps and not run.accepted_gaps:
-        raise UserError(
-            f"run {run_id} holds versions back although no gap is known: it did not tell that it had read what they "
-            "count. That is a fault of the job; submit it again"
-        )
+        raise _untold(run_id)
     note_accepted(settings, run_id, gaps)
     days = _release(settings, run, held)
     if run.unseen_at_end:

@@ -167,8 +167,18 @@ def test_what_is_held_back_without_a_gap_is_a_fault_that_nobody_can_accept(hbase
     figures = {"records": [1], "offset_min": [7], "offset_max": [12], "offset_sum": [7]}
     made.put_verdict_counts([END], [0], ["accepted"], figures)
     made.mark([Marker(END, 1, 2, Decimal("3.50"))])
-    with pytest.raises(UserError, match="although no gap is known"):
-        losses.accept(settings, RUN)
+    for ask in (losses.refuse, losses.accept):
+        with pytest.raises(UserError, match="although no gap is known"):
+            ask(settings, RUN)
+    assert runs.markers(hbase, DAY, RUN, "b") == {}
+
+
+@pytest.mark.parametrize("accepted", [(0, 5, 8), (0, 4, 9), (0, 5, 7), (1, 5, 8), (0, 9, 2), (0, 8, 5)])
+@pytest.mark.parametrize("gap", [Gap(0, 5, 8, 0, 0), Gap(0, 9, 2, 0, 0), Gap(0, 500, 7, 0, 0)])
+def test_commands_and_the_sink_take_the_same_gaps_for_accepted(accepted: tuple[int, int, int], gap: Gap):
+    run = runs.Run(run_id=RUN, job=runs.REPORT, mode="batch", logic="l", accepted_gaps=[accepted])
+    expected = accepted == gap[:3] or (gap, accepted) == (Gap(0, 5, 8, 0, 0), (0, 4, 9))
+    assert losses.is_accepted(run, gap) is hbase_sink._covers(hbase_sink.Gap(*gap), *accepted) is expected
 
 
 def test_a_run_that_died_half_way_is_not_finished_by_accepting_a_gap(hbase: Any, settings: Settings):
