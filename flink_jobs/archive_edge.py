@@ -152,11 +152,10 @@ class Archive:
         for partition, held in log.items():
             edge, wanted = self.edge.get(partition, 0), floor.get(partition, 0)
             firsts = [hour.held[partition].first for hour in self.hours(partition) if hour.last_ingest >= times[0]]
-            lasts = [
-                hour.held[partition].first for hour in self.hours(partition) if hour.first_ingest >= times[1] + SLACK_MS
-            ]
             start = max(wanted, min(firsts, default=max(edge, starts.get(partition, held.end))))
-            end = min(lasts, default=max(edge, ends.get(partition, held.end)))
+            end = ends.get(partition, held.end)
+            if end <= max(edge, held.start):  # the log itself is past the range from its begin on
+                end = self._end(partition, times[1] + SLACK_MS)
             if ceiling is not None:
                 end = min(end, ceiling.get(partition, 0))
             tail = Span(max(edge, held.start), held.end)
@@ -169,6 +168,15 @@ class Archive:
                     )
             found[partition] = Span(start, max(start, end))
         return found
+
+    def _end(self, partition: int, instant: int) -> int:
+        """Where the first hour begins that is not before the instant, and behind all that are: a record whose clock was
+        ahead may stand in such an hour long before.
+        """
+        hours = [(hour.held[partition], hour.first_ingest >= instant) for hour in self.hours(partition)]
+        behind = max((held.last + 1 for held, is_past in hours if not is_past), default=0)
+        firsts = [held.first for held, is_past in hours if is_past and held.first >= behind]
+        return min(firsts, default=max(behind, self.edge.get(partition, 0)))
 
     def archived(self, spans: Mapping[int, Span]) -> dict[int, Span]:
         """What of these offsets lies below the edge; partitions with nothing there are left out."""

@@ -6,26 +6,32 @@ kafka-python reads 12 k/s.
 
 Kafka finds offsets by time, but that is no filter: the look-up gives the first record that is not before the asked
 time, and records behind it may lie before. At the start that is exact. At the end the reader goes on for `SLACK_MS`
-more and filters.
+more and filters; and as a single record whose clock is hours ahead would be that first one, what counts there is what
+most of the next `PROBED` records say. The oracle's range is found in another way (`LogReader.read_on`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flink_jobs.errors import UserError
-from flink_jobs.order_log import topics
-from flink_jobs.settings import Settings
+from flink_jobs.order_log import HEARTBEAT, topics
+from flink_jobs.settings import HOUR_MS, Settings
 
 WAIT_S = 10.0  # a broker that has not answered by then is reported as down
 STALL_S = 30  # the longest wait for further records of a range that is known to be there
 SLACK_MS = 3_600_000
 """How far out of place a record may stand and still be found; 120 times the clock skew that streaming allows for."""
+PROBED = 101
+"""So many records say where in time a place of the log is: most of them, so that fifty wrong clocks side by side do not."""
+HOURS_BEYOND = 24
+"""The oracle reads a partition until it has shown a heartbeat in each of so many hours behind the range."""
 FOREVER = 2**62  # epoch ms, after any ingest time
 _BATCH = 10_000
 SUPPLY_HEADER = "supply"
@@ -71,6 +77,35 @@ def reached(last_ingest: Mapping[int, int | None], lateness_ms: int, clock_skew_
     return min(known) - lateness_ms - clock_skew_ms
 
 
+class Beyond:
+    """Which partitions have shown a day of heartbeats behind a range: no wrong clock of a few records does that."""
+
+    def __init__(self, to_ms: int) -> None:
+        """`to_ms`: the end of the range, epoch ms."""
+        self._to = to_ms
+        self._hours: dict[int, int] = {}  # partition -> a bit for each hour that it has shown
+
+    def reached(self, record: LogRecord) -> bool:
+        """Whether the record's partition has shown the day by now, this record included."""
+        hours = self._hours.get(record.partition, 0)
+        if record.value == HEARTBEAT:
+            hour = (record.ingest_time - self._to) // HOUR_MS
+            if 0 <= hour < HOURS_BEYOND:
+                hours |= 1 << hour
+                self._hours[record.partition] = hours
+        return hours == (1 << HOURS_BEYOND) - 1
+
+    def until(self, records: Iterable[LogRecord], partitions: Iterable[int]) -> Iterator[LogRecord]:
+        """The records, until each of these partitions has shown the day."""
+        waiting = set(partitions)
+        for record in records:
+            yield record
+            if self.reached(record):
+                waiting.discard(record.partition)
+                if not waiting:
+                    return
+
+
 class LogReader:
     """A topic, opened by `open_log`.
 
@@ -98,7 +133,7 @@ class LogReader:
         """
         floor = floor or {}
         starts = self.offsets_at(from_ms)
-        ends = self.offsets_at(to_ms + SLACK_MS)
+        ends = self.offsets_past(to_ms + SLACK_MS)
         found: dict[int, Span] = {}
         for partition in self.partitions:
             first, last = self._held(partition)
@@ -133,6 +168,17 @@ class LogReader:
             if from_ms <= record.ingest_time < to_ms:
                 yield record
 
+    def read_on(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+        """As `read`, without a look-up of the end: each partition is read on until it has shown a day of heartbeats
+        behind the range, or to the log's end. The oracle's way, so that jobs and oracle are not wrong by one mistake.
+        """
+        for partition, span in self.spans(from_ms, FOREVER).items():
+            beyond = Beyond(to_ms)
+            if span.start < span.end:
+                for record in beyond.until(self._records_of({partition: span}), [partition]):
+                    if from_ms <= record.ingest_time < to_ms:
+                        yield record
+
     def read_until(self, from_ms: int, ends: Mapping[int, int]) -> Iterator[LogRecord]:
         """Every record with ingest time from `from_ms` on, before these offsets (partition -> offset, exclusive)."""
         spans = self.spans(from_ms, FOREVER)
@@ -152,7 +198,12 @@ class LogReader:
         return self._records_of({p: span for p, span in spans.items() if span.start < span.end})
 
     def _records_of(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
-        return map(_record, self._messages_of(spans))
+        newest = dict.fromkeys(spans, 0)
+        for record in map(_record, self._messages_of(spans)):
+            last = newest[record.partition] = max(newest[record.partition], record.ingest_time)
+            back = last - record.ingest_time
+            self.disorder[record.partition] = max(self.disorder[record.partition], back)
+            yield record
 
     def _messages_of(self, spans: dict[int, Span]) -> Iterator[Message]:
         self._consumer.incremental_assign([TopicPartition(self.topic, p, span.start) for p, span in spans.items()])
@@ -162,7 +213,6 @@ class LogReader:
             self._consumer.unassign()
 
     def _messages(self, spans: dict[int, Span]) -> Iterator[Message]:
-        newest = dict.fromkeys(spans, 0)
         at = {partition: span.start for partition, span in spans.items()}
         silent_s = 0  # counted in waits, not by the clock: whoever takes the records may be slow
         while spans:
@@ -189,9 +239,6 @@ class LogReader:
                     self._consumer.incremental_unassign([TopicPartition(self.topic, partition)])
                 if error is not None or offset >= span.end:
                     continue
-                ingest = message.timestamp()[1]
-                newest[partition] = max(newest[partition], ingest)
-                self.disorder[partition] = max(self.disorder[partition], newest[partition] - ingest)
                 yield message
 
     def _held(self, partition: int) -> Span:
@@ -205,6 +252,42 @@ class LogReader:
         asked = [TopicPartition(self.topic, partition, instant) for partition in self.partitions]
         found = self._consumer.offsets_for_times(asked, timeout=WAIT_S)
         return {place.partition: place.offset for place in found if place.offset >= 0}
+
+    def offsets_past(self, instant: int) -> dict[int, int]:
+        """Partition -> an offset from which on most records are not before the instant, the first such one; a partition
+        that does not come there is left out.
+
+        `offsets_at` finds the first single record; where most of those that follow it lie before the instant, it had
+        a wrong clock, and the place is searched for between it and the log's end.
+        """
+        return {
+            partition: self._past(partition, instant, first, self._held(partition).end)
+            for partition, first in self.offsets_at(instant).items()
+        }
+
+    def _past(self, partition: int, instant: int, first: int, end: int) -> int:
+        if self._is_past(partition, instant, first, end):
+            return first
+        before, behind = first, end
+        while behind - before > 1:
+            middle = (before + behind) // 2
+            if self._is_past(partition, instant, middle, end):
+                behind = middle
+            else:
+                before = middle
+        return behind
+
+    def _is_past(self, partition: int, instant: int, offset: int, end: int) -> bool:
+        """Whether more than half of the next records are not before the instant; none is as many as all."""
+        size = PROBED
+        while offset < end:
+            # Not to the end: it would wait for as many records as there are.
+            span = Span(offset, min(offset + size, end))
+            times = [m.timestamp()[1] for m in islice(self._messages_of({partition: span}), PROBED)]
+            if times:
+                return 2 * sum(at >= instant for at in times) > len(times)
+            offset, size = span.end, size * 10  # nothing but what compaction and transactions have left
+        return True
 
 
 def _record(message: Message) -> LogRecord:

@@ -42,7 +42,7 @@ class Truth(NamedTuple):
 def read_truth(settings: Settings, rules: oracle.Rules, topic: str, first_day: str, last_day: str) -> Truth:
     """Read the log, with its archive where the log alone does not reach back so far."""
     with open_history(settings, topic) as log:
-        records = log.read(*rules.ingest_range(first_day, last_day))
+        records = log.read_on(*rules.ingest_range(first_day, last_day))
         days = oracle.totals(oracle.classify(records, rules), rules, first_day, last_day)
         return Truth(days, dict(log.disorder), log.source)
 

@@ -230,6 +230,21 @@ def test_a_range_begins_with_the_hour_that_holds_its_first_record_and_ends_an_ho
     assert archive.tail({0: Span(20, 50)}) == {0: Span(100, 100)}
 
 
+def test_a_range_does_not_end_at_an_archived_record_whose_clock_was_ahead():
+    first, second = a_segment("run-0", {0: Span(0, 45)}), a_segment("run-1", {0: Span(45, 100)})
+    wrong = Hour(
+        ingest_day="2025-11-12", ingest_hour="11", first_ingest=times(700), last_ingest=times(700),
+        held={0: Held(33, 33, 1)},
+    )  # fmt: skip
+    archive = Archive(TOPIC, (first.model_copy(update={"hours": [*first.hours, wrong]}), second))
+    log = {0: Span(100, 100)}
+    assert wanted(archive, log, 27, 34) == {0: Span(20, 45)}
+    assert wanted(archive, log, 2, 12) == {0: Span(0, 30)}
+    ends_with_it = Archive(TOPIC, archive.segments[:1])
+    # The log goes on where the archive ends, within the range.
+    assert wanted(ends_with_it, {0: Span(40, 100)}, 27, 60) == {0: Span(20, 70)}
+
+
 def test_a_range_behind_the_edge_is_the_logs_own():
     assert wanted(archive_of({0: Span(0, 25)}), {0: Span(20, 60)}, 31, 40) == {0: Span(31, 50)}
 

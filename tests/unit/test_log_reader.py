@@ -9,7 +9,9 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from flink_jobs import log_reader
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import SLACK_MS, LogReader, Span, reached
+from flink_jobs.log_reader import PROBED, SLACK_MS, LogReader, Span, reached
+from flink_jobs.order_log import HEARTBEAT
+from flink_jobs.settings import HOUR_MS, MINUTE_MS
 
 NOON = 1_762_833_600_000
 
@@ -17,9 +19,10 @@ NOON = 1_762_833_600_000
 class Message:
     """A message, or the end of its partition."""
 
-    def __init__(self, partition: int, offset: int, at: int | None) -> None:
+    def __init__(self, partition: int, offset: int, at: int | None, beats: bool = False) -> None:
         self._place = (partition, offset)
         self._at = at
+        self._beats = beats
 
     def error(self) -> KafkaError | None:
         return KafkaError(KafkaError._PARTITION_EOF) if self._at is None else None
@@ -34,19 +37,20 @@ class Message:
         return 1, self._at or 0
 
     def value(self) -> bytes:
-        return b"%d/%d" % self._place
+        return HEARTBEAT if self._beats else b"%d/%d" % self._place
 
 
 class Broker:
     """A consumer over one topic: partition -> offset -> ingest time. `first`: offsets deleted by retention.
 
-    `waits`: how often it was asked for more than it holds, on which a real one waits for its time to run out.
+    `beats`: its records are heartbeats. `waits`: how often it was asked for more than it holds, on which a real one waits for its time to run out.
     """
 
-    def __init__(self, log: dict[int, dict[int, int]], first: int = 0, silent: bool = False) -> None:
+    def __init__(self, log: dict[int, dict[int, int]], first: int = 0, silent: bool = False, beats: bool = False) -> None:
         self.log = log
         self.first = first
         self.silent = silent
+        self.beats = beats
         self.waits = 0
         self.queue: list[Message] = []
         self.assigned: set[int] = set()
@@ -64,7 +68,7 @@ class Broker:
         self.assigned, self.queue = {place.partition for place in places}, []
         for place in places:
             records = [(o, at) for o, at in sorted(self.log[place.partition].items()) if o >= place.offset]
-            self.queue += [Message(place.partition, *record) for record in records]
+            self.queue += [Message(place.partition, *record, self.beats) for record in records]
             self.queue.append(Message(place.partition, 10**6, None))
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
@@ -97,9 +101,59 @@ def test_the_start_belongs_to_the_range_and_the_end_does_not() -> None:
 
 
 def test_records_out_of_order_are_found_up_to_the_slack() -> None:
-    times = [NOON + 5, NOON + SLACK_MS, NOON + 4, NOON - 1, NOON + SLACK_MS + 10, NOON + 3]
+    behind = [NOON + SLACK_MS + 10] * PROBED
+    times = [NOON + 5, NOON + SLACK_MS, NOON + 4, NOON - 1, *behind, NOON + 3, *behind]
     broker = Broker({0: dict(enumerate(times))})
     assert offsets(broker, NOON, NOON + 10) == [(0, 0), (0, 2)]
+
+
+def days_of(minutes: int) -> dict[int, int]:
+    """A log that has a record each minute from NOON on."""
+    return {n: NOON + n * MINUTE_MS for n in range(minutes)}
+
+
+WRONG_CLOCKS = {
+    "one, 9 h ahead": {360: NOON + 15 * HOUR_MS},
+    "one, 27 years ahead": {360: NOON + 27 * 365 * 24 * HOUR_MS},
+    "fifty side by side": {n: NOON + 40 * HOUR_MS for n in range(300, 300 + PROBED // 2)},
+    "one at the very beginning": {0: NOON + 30 * HOUR_MS},
+    "one right before the range ends": {719: NOON + 30 * HOUR_MS},
+    "one at the log's end": {2999: NOON + 90 * 24 * HOUR_MS},
+    "two, one behind the other": {200: NOON + 20 * HOUR_MS, 500: NOON + 33 * HOUR_MS},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
+def test_a_range_does_not_end_at_a_record_whose_clock_is_ahead(wrong: dict[int, int]) -> None:
+    broker = Broker({0: days_of(3000) | wrong, 1: days_of(3000)})
+    want = [n for n in range(720) if n not in wrong]
+    assert [o for p, o in offsets(broker, NOON, NOON + 12 * HOUR_MS) if p == 0 and o not in wrong] == want
+    end = reader(broker).spans(NOON, NOON + 12 * HOUR_MS)[0].end
+    assert 720 + 60 - PROBED <= end <= 720 + 60 + PROBED
+
+
+def test_a_record_with_its_clock_ahead_is_found_where_its_time_belongs() -> None:
+    broker = Broker({0: days_of(3000) | {360: NOON + 30 * HOUR_MS + 7}})
+    found = [o for _, o in offsets(broker, NOON + 30 * HOUR_MS, NOON + 31 * HOUR_MS)]
+    assert found == [360, *range(1800, 1860)]
+
+
+@pytest.mark.parametrize("holes", [range(761, 2000), range(820, 3000)], ids=["in the middle", "to the end"])
+def test_what_has_no_record_says_nothing_of_time(holes: range) -> None:
+    log = {n: at for n, at in (days_of(3000) | {360: NOON + 15 * HOUR_MS}).items() if n not in holes}
+    found = [o for _, o in offsets(Broker({0: log}), NOON, NOON + 12 * HOUR_MS)]
+    assert found == [n for n in range(720) if n != 360]
+
+
+def test_the_oracle_reads_on_until_a_day_of_heartbeats_has_shown_that_nothing_more_comes() -> None:
+    late = {n + 3000: at for n, at in days_of(3).items()}
+    log = {0: days_of(3000) | {360: NOON + 15 * HOUR_MS, 2100: NOON + 1} | late}
+    broker = Broker(log, beats=True)
+    log_reader_ = reader(broker)
+    found = [(r.partition, r.offset) for r in log_reader_.read_on(NOON, NOON + 12 * HOUR_MS)]
+    # That at 2100 stands a day behind; those at the end stand behind a day of heartbeats.
+    assert found == [(0, n) for n in range(720) if n != 360] + [(0, 2100)]
+    assert len(broker.queue) > 500 and broker.assigned == set()
 
 
 def test_all_partitions_are_read_to_their_ends() -> None:
