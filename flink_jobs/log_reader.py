@@ -29,7 +29,7 @@ STALL_S = 30  # the longest wait for further records of a range that is known to
 SLACK_MS = 3_600_000
 """How far out of place a record may stand and still be found; 120 times the clock skew that streaming allows for."""
 PROBED = 101
-"""So many records say where in time a place of the log is: most of them, so that fifty wrong clocks side by side do not."""
+"""So many records say where in time a place of the log is, most of them: fifty wrong clocks side by side do not."""
 HOURS_BEYOND = 24
 """The oracle reads a partition until it has shown a heartbeat in each of so many hours behind the range."""
 FOREVER = 2**62  # epoch ms, after any ingest time
@@ -254,8 +254,8 @@ class LogReader:
         return {place.partition: place.offset for place in found if place.offset >= 0}
 
     def offsets_past(self, instant: int) -> dict[int, int]:
-        """Partition -> an offset from which on most records are not before the instant, the first such one; a partition
-        that does not come there is left out.
+        """Partition -> an offset from which on the records are not before the instant, but for what runs back; a
+        partition that does not come there is left out.
 
         `offsets_at` finds the first single record; where most of those that follow it lie before the instant, it had
         a wrong clock, and the place is searched for between it and the log's end.
@@ -266,28 +266,28 @@ class LogReader:
         }
 
     def _past(self, partition: int, instant: int, first: int, end: int) -> int:
-        if self._is_past(partition, instant, first, end):
-            return first
+        found = self._past_at(partition, instant, first, end)
         before, behind = first, end
-        while behind - before > 1:
+        while found is None and behind - before > 1:
             middle = (before + behind) // 2
-            if self._is_past(partition, instant, middle, end):
-                behind = middle
-            else:
+            if self._past_at(partition, instant, middle, end) is None:
                 before = middle
-        return behind
+            else:
+                behind = middle
+        return self._past_at(partition, instant, behind, end) or end if found is None else found
 
-    def _is_past(self, partition: int, instant: int, offset: int, end: int) -> bool:
-        """Whether more than half of the next records are not before the instant; none is as many as all."""
+    def _past_at(self, partition: int, instant: int, offset: int, end: int) -> int | None:
+        """The first offset behind which none of the next records lies before the instant; None if more than half do."""
         size = PROBED
         while offset < end:
             # Not to the end: it would wait for as many records as there are.
             span = Span(offset, min(offset + size, end))
-            times = [m.timestamp()[1] for m in islice(self._messages_of({partition: span}), PROBED)]
-            if times:
-                return 2 * sum(at >= instant for at in times) > len(times)
+            found = [_record(message) for message in islice(self._messages_of({partition: span}), PROBED)]
+            if found:
+                before = [record.offset for record in found if record.ingest_time < instant]
+                return None if 2 * len(before) > len(found) else max(before, default=offset - 1) + 1
             offset, size = span.end, size * 10  # nothing but what compaction and transactions have left
-        return True
+        return end
 
 
 def _record(message: Message) -> LogRecord:
