@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import click
 from pyflink.table import StatementSet
 
-from flink_jobs import archive_edge, flink_rest, job, lease, runs, stores
+from flink_jobs import archive_edge, flink_rest, job, lease, order_log, runs, stores
 from flink_jobs.archive_edge import Archive, Segment
 from flink_jobs.archive_reader import Counted, count_files
 from flink_jobs.errors import UserError
@@ -110,6 +110,7 @@ def write_segment(
         logic="",
         settings=json.loads(settings.time.model_dump_json()),
         topic=topic,
+        topic_id=archive.topic_id,
         start_offsets={str(partition): span.start for partition, span in spans.items()},
         end_offsets={str(partition): span.end for partition, span in spans.items()},
         submitted_at=runs.now_iso(settings),
@@ -132,6 +133,7 @@ def write_segment(
             refuse_unless_whole(log, run.run_id, counted)
         if held.lost:
             raise UserError(f"another archiver of topic {topic} is at work, for run {run.run_id} was not seen alive")
+        archive.of_log(order_log.topic_id(settings, topic))
         at, who = runs.now_iso(settings), runs.submitter()
         segment = Segment(run_id=run.run_id, spans=spans, newest=counted.newest, hours=counted.hours, at=at, who=who)
         with stores.hbase(settings) as connection:
@@ -151,7 +153,7 @@ def main(conf: str | None, topic: str | None, accept_gap: bool, parallelism: int
     topic = topic or settings.kafka.topic
     with lease.held(settings, archive_edge.thing(topic)) as held:
         with stores.hbase(settings) as connection:
-            archive = archive_edge.read_archive(connection, topic)
+            archive = archive_edge.read_archive(connection, topic).of_log(order_log.topic_id(settings, topic))
         with open_log(settings, topic) as log:
             spans = archive_edge.next_spans(archive, log.reach(), accept_gap)
         if not archive_edge.is_news(archive, spans):

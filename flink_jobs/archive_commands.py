@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flink_jobs import archive_edge, runs, stores
+from flink_jobs import archive_edge, order_log, runs, stores
 from flink_jobs.archive_edge import Archive, Hour, Segment
 from flink_jobs.console import format_option, show
 from flink_jobs.log_reader import Span, open_log
@@ -28,7 +28,7 @@ def look(settings: Settings, topic: str) -> tuple[Archive, dict[int, Span]]:
         held = log.reach()
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
-        return archive_edge.read_archive(connection, topic), held
+        return archive_edge.read_archive(connection, topic).of_log(order_log.topic_id(settings, topic)), held
 
 
 def archive_segment(settings: Settings, conf: str | None, topic: str, accept_gap: bool) -> Segment | None:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flink_jobs import runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import SLACK_MS, Gone, Span
+from flink_jobs.order_log import believed_until
 from flink_jobs.runs import submitter
 
 _EDGE = b"p:edge"
@@ -83,12 +84,13 @@ class Segment(_Row):
 
 class Edge(_Row):
     """The value of `p:edge`. `next`: partition -> first offset not archived; `last`: run of the last segment; `writer`:
-    who is about to move it.
+    who is about to move it; `topic_id`: Kafka's own id of the topic that is archived, empty of an earlier release.
     """
 
     next: Mapping[int, int] = {}
     last: str = ""
     writer: str = ""
+    topic_id: str = ""
 
 
 class Part(NamedTuple):
@@ -100,11 +102,25 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Archive:
-    """All that is archived of a topic; `segments`: the oldest first; `value`: the edge as it was read."""
+    """All that is archived of a topic; `segments`: the oldest first; `value`: the edge as it was read; `topic_id`: as
+    that of `Edge`.
+    """
 
     topic: str
     segments: tuple[Segment, ...] = ()
     value: bytes | None = None
+    topic_id: str = ""
+
+    def of_log(self, topic_id: str) -> Archive:
+        """The same, if it is of the topic with this id: a segment of another log under its name would go on in the
+        middle of it. Raises `UserError`.
+        """
+        if self.topic_id and self.topic_id != topic_id:
+            raise UserError(
+                f"topic {self.topic} was deleted and made again since it was archived (its id was {self.topic_id}, and "
+                f"is {topic_id} now): the archive is of another log; archive a topic of another name"
+            )
+        return replace(self, topic_id=topic_id)
 
     @cached_property
     def edge(self) -> dict[int, int]:
@@ -151,11 +167,15 @@ class Archive:
         found: dict[int, Span] = {}
         for partition, held in log.items():
             edge, wanted = self.edge.get(partition, 0), floor.get(partition, 0)
-            firsts = [hour.held[partition].first for hour in self.hours(partition) if hour.last_ingest >= times[0]]
+            firsts = [
+                hour.held[partition].first
+                for hour in self.hours(partition)
+                if times[0] <= hour.last_ingest < max(times[1], believed_until())
+            ]
             start = max(wanted, min(firsts, default=max(edge, starts.get(partition, held.end))))
             end = ends.get(partition, held.end)
             if end <= max(edge, held.start):  # the log itself is past the range from its begin on
-                end = self._end(partition, times[1] + SLACK_MS)
+                end = self._end(partition, times[1] + SLACK_MS, end)
             if ceiling is not None:
                 end = min(end, ceiling.get(partition, 0))
             tail = Span(max(edge, held.start), held.end)
@@ -169,14 +189,14 @@ class Archive:
             found[partition] = Span(start, max(start, end))
         return found
 
-    def _end(self, partition: int, instant: int) -> int:
+    def _end(self, partition: int, instant: int, log_end: int) -> int:
         """Where the first hour begins that is not before the instant, and behind all that are: a record whose clock was
-        ahead may stand in such an hour long before.
+        ahead may stand in such an hour long before. Without such an hour the range goes on to where the log is past it.
         """
         hours = [(hour.held[partition], hour.first_ingest >= instant) for hour in self.hours(partition)]
         behind = max((held.last + 1 for held, is_past in hours if not is_past), default=0)
         firsts = [held.first for held, is_past in hours if is_past and held.first >= behind]
-        return min(firsts, default=max(behind, self.edge.get(partition, 0)))
+        return min(firsts, default=max(behind, self.edge.get(partition, 0), log_end))
 
     def archived(self, spans: Mapping[int, Span]) -> dict[int, Span]:
         """What of these offsets lies below the edge; partitions with nothing there are left out."""
@@ -207,7 +227,10 @@ def pattern(folder: str, parts: Iterable[Part]) -> str:
         by_day: dict[str, list[str]] = {}
         for hour in hours:
             by_day.setdefault(hour.ingest_day, []).append(hour.ingest_hour)
-        days = "|".join(f"{day}/ingest_hour=(?:{'|'.join(named)})" for day, named in sorted(by_day.items()))
+        # A wrong clock may say the year +57828.
+        days = "|".join(
+            f"{day.replace('+', '[+]')}/ingest_hour=(?:{'|'.join(named)})" for day, named in sorted(by_day.items())
+        )
         found.append(f"run={segment.run_id}/ingest_day=(?:{days})")
     return f".*{folder.replace('.', '[.]')}/(?:{'|'.join(found)})/[^/._][^/]*"
 
@@ -283,7 +306,7 @@ def read_archive(connection: happybase.Connection, topic: str) -> Archive:
     while name:
         chain.append(_parsed_segment(topic, name, cells.get(name)))
         name = chain[-1].previous
-    archive = Archive(topic, tuple(reversed(chain)), value)
+    archive = Archive(topic, tuple(reversed(chain)), value, edge.topic_id)
     if archive.edge != dict(edge.next):
         raise UserError(f"the archive of topic {topic} is broken: its edge {edge.next} is not where its segments end")
     return archive
@@ -322,7 +345,8 @@ def claim(connection: happybase.Connection, archive: Archive) -> Archive:
     its files may be removed as left over. Raises `UserError` if somebody else has moved it since it was read.
     """
     last = archive.segments[-1].run_id if archive.segments else ""
-    return _flip(connection, archive, Edge(next=archive.edge, last=last, writer=f"{submitter()}/{token_hex(6)}"))
+    writer = f"{submitter()}/{token_hex(6)}"
+    return _flip(connection, archive, Edge(next=archive.edge, last=last, writer=writer, topic_id=archive.topic_id))
 
 
 def move_edge(connection: happybase.Connection, archive: Archive, segment: Segment) -> Archive:
@@ -332,11 +356,11 @@ def move_edge(connection: happybase.Connection, archive: Archive, segment: Segme
     """
     last = archive.segments[-1].run_id if archive.segments else ""
     segment = segment.model_copy(update={"previous": last})
-    after = Archive(archive.topic, (*archive.segments, segment), archive.value)
+    after = replace(archive, segments=(*archive.segments, segment))
     # First the segment, which nobody sees until the edge names it.
     key = _segment_key(archive.topic, segment.run_id)
     connection.table("archive_segments").put(key, {_SEGMENT: _json(segment)})
-    return _flip(connection, after, Edge(next=after.edge, last=segment.run_id))
+    return _flip(connection, after, Edge(next=after.edge, last=segment.run_id, topic_id=archive.topic_id))
 
 
 def _flip(connection: happybase.Connection, archive: Archive, edge: Edge) -> Archive:

@@ -24,9 +24,22 @@ from pyarrow import compute
 from flink_jobs import stores
 from flink_jobs.archive_edge import Archive, Held, Hour, Part, read_archive
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import FOREVER, SLACK_MS, Beyond, Gone, LogReader, LogRecord, Span, open_log, reached
-from flink_jobs.order_log import topic_max_ingest
-from flink_jobs.settings import Settings
+from flink_jobs.log_reader import (
+    FOREVER,
+    SLACK_MS,
+    Begin,
+    Beyond,
+    Gone,
+    LogReader,
+    LogRecord,
+    Span,
+    begin_of,
+    is_wrong,
+    open_log,
+    reached,
+)
+from flink_jobs.order_log import believed_until, topic_id, topic_max_ingest
+from flink_jobs.settings import EARLIEST_INGEST, Settings
 
 SOURCES = ("auto", "log", "archive")
 """`auto`: the log alone while it holds what is wanted, else as `archive`: that up to its edge, then the log."""
@@ -35,10 +48,14 @@ _PLACE = ["kafka_partition", "kafka_offset", "ingest_time"]
 
 
 class Found(NamedTuple):
-    """Offsets of a range, and the archive that those below its edge are read from; None: all are in the log."""
+    """Offsets of a range, and the archive that those below its edge are read from; None: all are in the log.
+
+    `begins`: where log and archive begin, if that was asked for and there is anything.
+    """
 
     spans: dict[int, Span]
     archive: Archive | None
+    begins: Begin | None = None
 
     @property
     def source(self) -> str:
@@ -52,7 +69,7 @@ class Found(NamedTuple):
 
 
 class History:
-    """A topic with its archive, opened by `open_history`. `partitions`, `disorder`: as those of `LogReader`.
+    """A topic with its archive, opened by `open_history`. `partitions`, `disorder`, `began`: as those of `LogReader`.
 
     `source`: what was read last, `log` or `archive`.
     """
@@ -62,6 +79,7 @@ class History:
         self.topic = log.topic
         self.partitions = log.partitions
         self.disorder = log.disorder
+        self.began = log.began
         self.source = "log"
         self._settings = settings
         self._log = log
@@ -107,8 +125,25 @@ class History:
             for partition in self.partitions
             for hour in archive.hours(partition)
             if hour.held[partition].last >= floor.get(partition, 0)
+            and not is_wrong(hour.first_ingest, believed_until())
         ]
         return min([*hours, *([] if first is None else [first])], default=None)
+
+    def begins(self) -> Begin | None:
+        """Where log and archive begin; None if both hold nothing."""
+        log = None if self._asked == "archive" else self._log.begins()
+        archive = Archive(self.topic) if self._asked == "log" else self._read_archive()
+        firsts: dict[int, int] = {}
+        for partition in self.partitions:
+            times = (hour.first_ingest for hour in archive.hours(partition))
+            known = [at for at in times if not is_wrong(at, believed_until())]
+            if known:
+                firsts[partition] = min(known)
+        if not firsts:
+            return log
+        begin = begin_of(firsts, {partition: archive.begin(partition) or 0 for partition in firsts})
+        assert begin is not None
+        return begin if log is None else Begin(min(begin.first, log.first), min(begin.whole, log.whole))
 
     def read(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
         """Every record with ingest time in [from_ms, to_ms), each partition in the order of its offsets.
@@ -118,14 +153,15 @@ class History:
         found = self.find(from_ms, to_ms)
         return (record for record in self._records(found, found.spans) if from_ms <= record.ingest_time < to_ms)
 
-    def read_on(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+    def read_on(self, from_ms: int, to_ms: int, wrong_from: int = FOREVER) -> Iterator[LogRecord]:
         """As `read`, by the oracle's way to the end of the range: see `LogReader.read_on`."""
         found = self.find(from_ms, FOREVER)
         if found.archive is None:
             self.source = found.source
-            return self._log.read_on(from_ms, to_ms)
+            return self._log.read_on(from_ms, to_ms, wrong_from)
+        self.began |= {partition: span.start for partition, span in found.spans.items()}
         records = Beyond(to_ms).until(self._records(found, found.spans), found.spans)
-        return (record for record in records if from_ms <= record.ingest_time < to_ms)
+        return (r for r in records if from_ms <= r.ingest_time < to_ms or is_wrong(r.ingest_time, wrong_from))
 
     def read_until(self, from_ms: int, ends: Mapping[int, int]) -> Iterator[LogRecord]:
         """Every record with ingest time from `from_ms` on, before these offsets (partition -> offset, exclusive)."""
@@ -134,13 +170,15 @@ class History:
 
     def _records(self, found: Found, spans: dict[int, Span]) -> Iterator[LogRecord]:
         self.source = found.source
+        wrong_from = believed_until()
         if found.archive is not None:
             with stores.hdfs(self._settings) as files:
                 newest: dict[int, int] = {}
                 for record in read_archived(files, self._settings, found.archive, spans):
-                    last = newest[record.partition] = max(newest.get(record.partition, 0), record.ingest_time)
-                    back = last - record.ingest_time
-                    self.disorder[record.partition] = max(self.disorder[record.partition], back)
+                    if not is_wrong(record.ingest_time, wrong_from):
+                        last = newest[record.partition] = max(newest.get(record.partition, 0), record.ingest_time)
+                        back = last - record.ingest_time
+                        self.disorder[record.partition] = max(self.disorder[record.partition], back)
                     yield record
             spans = found.archive.tail(spans)
         yield from self._log.records(spans)
@@ -149,12 +187,21 @@ class History:
         if self._archive is None:
             with stores.hbase(self._settings) as connection:
                 stores.ensure_tables(connection)
-                self._archive = read_archive(connection, self.topic)
+                self._archive = _of_this_log(self._settings, read_archive(connection, self.topic), self._asked)
         if self._asked == "archive" and not self._archive.segments:
             raise UserError(
                 f"topic {self.topic} is not archived; run `samewater archive --topic {self.topic}` or read the log"
             )
         return self._archive
+
+
+def _of_this_log(settings: Settings, archive: Archive, asked: str) -> Archive:
+    """The archive, if it is of the topic as it is now; of another log of its name nothing is read, unless it is `asked`
+    for: that raises `UserError`.
+    """
+    if archive.topic_id and asked == "auto" and archive.topic_id != topic_id(settings, archive.topic):
+        return Archive(archive.topic)
+    return archive.of_log(topic_id(settings, archive.topic)) if archive.segments else archive
 
 
 def _below(ceiling: Mapping[int, int] | None, spans: dict[int, Span]) -> dict[int, Span]:
@@ -180,7 +227,7 @@ def newest_ingest(settings: Settings, topic: str) -> dict[int, int | None]:
         return newest
     with stores.hbase(settings) as connection:
         stores.ensure_tables(connection)
-        archived = read_archive(connection, topic).newest
+        archived = _of_this_log(settings, read_archive(connection, topic), "auto").newest
     return {partition: archived.get(partition) if at is None else at for partition, at in newest.items()}
 
 
@@ -271,6 +318,7 @@ def count_files(
     seen = {partition: np.zeros(span.end - span.start, dtype=bool) for partition, span in spans.items()}
     hours: list[Hour] = []
     newest: dict[int, int] = {}
+    wrong_from = believed_until()
     for folder in sorted(files.glob(f"{stores.segment_folder(settings, topic, run_id)}/ingest_day=*/ingest_hour=*")):
         day, hour = (posixpath.basename(name).partition("=")[2] for name in (posixpath.dirname(folder), folder))
         table = _hour_table(files, settings, topic, run_id, day, hour, _PLACE)
@@ -278,8 +326,10 @@ def count_files(
             of_partition = table.filter(compute.equal(table["kafka_partition"], partition))
             offsets = of_partition["kafka_offset"].to_numpy()
             _note(seen, spans, partition, offsets, run_id)
-            at = compute.max(of_partition["ingest_time"]).as_py()
-            newest[partition] = max(at, newest.get(partition, at))
+            times = of_partition["ingest_time"].to_numpy()
+            right = times[(times >= EARLIEST_INGEST) & (times < wrong_from)]
+            if len(right):
+                newest[partition] = max(int(right.max()), newest.get(partition, 0))
         if len(table):
             bounds = compute.min_max(table["ingest_time"]).as_py()
             hours.append(

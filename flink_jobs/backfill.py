@@ -33,13 +33,7 @@ FUNCTIONS = (*daily_report.FUNCTIONS, "late_candidates", "supply_candidates", "a
 SINKS = (*daily_report.SINKS, "put_final_minute")
 QUERIES = (*daily_report.QUERIES, "minutes_counted", "admissions_kept")
 MINUTES = "bind/redis/write_counted"
-INSERTS = (
-    "bind/hbase/mark_versions",
-    "bind/hdfs/write_daily_sales",
-    "bind/hdfs/write_rejected",
-    "bind/hdfs/write_admissions",
-    MINUTES,
-)
+INSERTS = (*daily_report.INSERTS, "bind/hdfs/write_admissions", MINUTES)
 DATASETS = (*stores.DATASETS, stores.ADMISSIONS)
 SUPPLY = "supply_"  # begins the names of the supply's tables
 
@@ -47,12 +41,12 @@ SUPPLY = "supply_"  # begins the names of the supply's tables
 def build(session: Session, only_minutes: bool = False) -> StatementSet:
     """From the tables `orders` and `supply_log` to the figures and on to the stores, as one job; or to Redis alone."""
     session.run("views/supply_orders")
-    session.run("views/judged", "views/packs", "views/stretches", log=SUPPLY)
+    session.run("views/judged", "views/packs", "views/stretches", "views/clock_records", log=SUPPLY)
     daily_report.settle(session)
     session.run("views/candidates", "views/admissions", "views/counted")
     daily_report.count(session, "batch", "views/verdicts_and_admitted")
     daily_report.watch(session, "batch", "views/all_stretches")
-    for name in QUERIES:
+    for name in (*QUERIES, *daily_report.COUNTERS):
         session.view(name)
     session.run("bind/hbase/written", "bind/hbase/marker_sink", "bind/redis/dashboard_sink")
     session.run("bind/hdfs/daily_sales_files", "bind/hdfs/rejected_files", "bind/hdfs/admissions_files")
@@ -129,13 +123,28 @@ def main(
             _refuse_shown(settings, known)
         # Looked at before the log's end is: what is closed now is complete up to there.
         request = job.Request(
-            runs.BACKFILL, "batch", topic, first, last, run_id, parallelism, onward=True, source=source
+            runs.BACKFILL,
+            "batch",
+            topic,
+            first,
+            last,
+            run_id,
+            parallelism,
+            onward=True,
+            source=source,
+            ingest_until=job.wrong_from(settings, None, known),
         )
         provisional = known.provisional if known else job.is_open(settings, request)
         if known is not None:
             request = request.between(known.start_offsets, known.end_offsets)
         supply_topic = known.supply_topic if known else settings.kafka.supply_topic
         supply = _spans(known.supply_offsets) if known else supply_spans(settings)
+        supply_id = order_log.topic_id(settings, supply_topic)
+        if known is not None and known.supply_topic_id not in ("", supply_id):
+            raise UserError(
+                f"run {known.run_id} was to read topic {supply_topic} when its id was {known.supply_topic_id}; it was "
+                "deleted and made again since, so begin a new backfill"
+            )
         request = replace(request, supply_topic=supply_topic, supply=supply)
         # Never published by the sink: a person looks at the difference first.
         prepared = job.prepare(settings, request, job.JUDGED_IN_BATCH, provisional=True)
@@ -150,6 +159,7 @@ def main(
                 "base": base,
                 "taken": taken,
                 "provisional": provisional,
+                "supply_topic_id": supply_id,
             }
         )
         run = job.register(settings, job.Prepared(prepared.files, prepared.options, run))

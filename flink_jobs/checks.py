@@ -130,6 +130,11 @@ def rejected_table(day: oracle.Day) -> Table:
     return {f"{r.partition:05}|{r.offset}": _record_cells(r) for r in day.rejected}
 
 
+def clock_table(records: Iterable[oracle.Judged]) -> Table:
+    """As `rejected_table`, of records whose ingest time cannot be right."""
+    return {f"{r.partition:05}|{r.offset}": _record_cells(r) for r in records}
+
+
 def _record_cells(record: oracle.Judged | oracle.Admission) -> dict[str, str]:
     cells = {"verdict": record.verdict, "reason": record.reason, "ingest_time": str(record.ingest_time)}
     if record.md5:

@@ -300,7 +300,7 @@ def _folders(settings: Settings, files: fsspec.AbstractFileSystem, run: Run) -> 
             name = posixpath.basename(place)
             if name.startswith(".staging_"):
                 yield from files.glob(f"{place}/*/dt=*/run={run.run_id}")
-            elif not run.days or name.removeprefix("dt=") in run.days:
+            elif not run.days or name.removeprefix("dt=") in (*run.days, stores.CLOCK):
                 folder = f"{place}/run={run.run_id}"
                 if files.exists(folder):
                     yield folder

@@ -108,10 +108,12 @@ def demo(
     click.echo(f"Topic {topic}; {load.count:,} records for {load.first} to {load.last}. Submitting both jobs.")
     screen = servers.screen_address(instance)
     click.echo(f"The big screen: {screen}")
+    # The log of a past day ends the day after: what says later has a wrong clock.
+    known = ("--ingest-until", str(load.last + dt.timedelta(days=2)))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        dashboard = submit(settings, str(conf), runs.DASHBOARD, "streaming", ("--mode", "streaming"))
+        dashboard = submit(settings, str(conf), runs.DASHBOARD, "streaming", ("--mode", "streaming", *known))
         click.echo(f"run {dashboard} shows minutes; orders start to flow")
-        report = pool.submit(submit, settings, str(conf), runs.REPORT, "streaming", ("--mode", "streaming"))
+        report = pool.submit(submit, settings, str(conf), runs.REPORT, "streaming", ("--mode", "streaming", *known))
         meter = _Meter()
         sent = pool.submit(_send, settings, load, pace, meter)
         _watch(settings, dashboard, load, meter, sent, report, began)
@@ -121,7 +123,7 @@ def demo(
     control.up(instance, click.echo)
     end_earlier(settings, "batch")
     days = ("--from", str(load.first), "--to", str(load.last))
-    batch = submit(settings, str(conf), runs.REPORT, "batch", ("--mode", "batch", *days))
+    batch = submit(settings, str(conf), runs.REPORT, "batch", ("--mode", "batch", *days, *known))
     click.echo(f"run {batch} is done; reconciling")
     named = ["--stream", streaming, "--batch", batch, "--dashboard", dashboard]
     if load.ledger is not None:

@@ -20,9 +20,9 @@ import click
 from flink_jobs import archive_edge, flink_rest, order_log, regions, runs, stores
 from flink_jobs.archive_reader import SOURCES, Found, closed_until, open_history
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import Span
-from flink_jobs.settings import Settings
-from flink_jobs.sql_files import SqlFiles, rule_values
+from flink_jobs.log_reader import Begin, Span
+from flink_jobs.settings import CLOCK_AHEAD_MS, Settings
+from flink_jobs.sql_files import SqlFiles, ingest_bounds, rule_values
 from udfs import PREFIX
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class Request:
     `floor`, `ceiling`: partition -> offset before which, and from which on, nothing is read. `onward`: a batch reads on
     behind its days, to the log's end, where late orders of the days may stand. `replays`: the live run beside which it
     runs, on the batch cluster and shown to nobody. `source`: one of `archive_reader.SOURCES`; streaming reads the log
-    alone. `supply_topic`, `supply`: of a backfill, the topic of late orders and its offsets by partition.
+    alone. `ingest_until`: the ingest time (epoch ms) from which on a record's clock is wrong; None: an hour ahead of
+    the clock on the wall, in batch of now. `supply_topic`, `supply`: of a backfill, the topic of late orders and its
+    offsets by partition.
     """
 
     job: str
@@ -92,6 +94,7 @@ class Request:
     onward: bool = False
     replays: str | None = None
     source: str = "auto"
+    ingest_until: int | None = None
     supply_topic: str = ""
     supply: Mapping[int, Span] = field(default_factory=dict)
 
@@ -110,6 +113,17 @@ class Request:
         if self.mode == "batch" and self.replays:
             raise UserError("a replay takes the place of a streaming run; leave out --mode batch, or --replays")
 
+    def refuse_early(self, settings: Settings) -> None:
+        """Raise `UserError` if clocks are taken for wrong that close the request's last day."""
+        if self.ingest_until and self.to_day:
+            closing = order_log.closing_time(settings.time, self.to_day)
+            if self.ingest_until <= closing:
+                named = settings.time.day_of(self.ingest_until)
+                raise UserError(
+                    f"--ingest-until {named} is too early: {self.to_day} is closed by what comes the day after; give "
+                    f"{self.to_day + dt.timedelta(2)}"
+                )
+
 
 def find_range(settings: Settings, request: Request) -> Found:
     """Offsets that the request needs by partition (its days, and before them the keys that tell late copies), and where
@@ -118,19 +132,29 @@ def find_range(settings: Settings, request: Request) -> Found:
     The end means something in batch only. Raises `UserError` if the topic is not there, if retention has taken a part
     of the range that is not archived, or if a batch would find no record.
     """
-    time = settings.time
+    rules = settings.time
     with open_history(settings, request.topic, request.source if request.mode == "batch" else "log") as log:
+        begins = log.begins()
         if request.from_day is None:
-            return Found(log.reach(), None)
-        begin = time.day_start(request.from_day) - time.late_copy_horizon_ms - time.future_ms
+            return Found(log.reach(), None, begins)
+        begin = rules.day_start(request.from_day) - rules.late_copy_horizon_ms - rules.future_ms
         last = LAST_DAY if request.onward or request.to_day is None else request.to_day
-        until = time.day_end(last) + time.lateness_ms
-        spans, archive = log.find(begin, until, request.floor, request.ceiling or None)
+        until = rules.day_end(last) + rules.lateness_ms
+        spans, archive, _ = log.find(begin, until, request.floor, request.ceiling or None)
+        refuse_unseen(settings, request.topic, request.from_day, begins)
     if request.mode == "batch" and not any(span.start < span.end for span in spans.values()):
         raise UserError(
             f"topic {request.topic} has no record for {request.from_day} to {request.to_day}; choose days that it holds"
         )
-    return Found(spans, archive if archive is not None and archive.archived(spans) else None)
+    return Found(spans, archive if archive is not None and archive.archived(spans) else None, begins)
+
+
+def refuse_unseen(settings: Settings, topic: str, first: dt.date, begins: Begin | None) -> None:
+    """Raise `UserError` if a day lies before the log's begin (None: it is empty): nobody knows what was ordered."""
+    # An order of the day's end may have come within the lateness.
+    if begins is not None and settings.time.day_end(first) + settings.time.lateness_ms <= begins.first:
+        day = settings.time.day_of(begins.first)
+        raise UserError(f"{first} was never seen: topic {topic} begins on {day}; choose days that it holds")
 
 
 def offsets_text(offsets: Mapping[int, int]) -> str:
@@ -141,6 +165,13 @@ def offsets_text(offsets: Mapping[int, int]) -> str:
 def scan_end(ends: Mapping[int, int]) -> str:
     """Options of the Kafka table that end the reading before these offsets."""
     return f"'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets_text(ends)}'"
+
+
+def wrong_from(settings: Settings, day: dt.datetime | None, like: runs.Run | None = None) -> int | None:
+    """`Request.ingest_until` of a day that somebody named, else that of the run whose place another takes."""
+    if day is not None:
+        return settings.time.day_start(day.date())
+    return like.ingest_until or None if like is not None else None
 
 
 def is_open(settings: Settings, request: Request) -> bool:
@@ -170,10 +201,17 @@ def prepare(
 
     Raises `UserError` as `find_range` does, and for a streaming run of more subtasks than the topic has partitions.
     """
+    request.refuse_early(settings)
     found = find_range(settings, request)
+    like = request.replays or request.run_id
+    if like and request.ingest_until is None:  # by the same clock as the run that it replays, or its first attempt
+        with stores.hbase(settings) as connection:
+            stores.ensure_tables(connection)
+            request = replace(request, ingest_until=wrong_from(settings, None, runs.find(connection, like)))
     if request.mode == "streaming":
         subtasks = settings.flink.subtasks(request.mode, request.parallelism)
         refuse_idle_subtasks(request.topic, subtasks, len(found.spans))
+        order_log.refuse_open_door(settings, request.topic)
     return prepare_over(settings, request, found, config, provisional, order_log.topic_id(settings, request.topic))
 
 
@@ -191,12 +229,17 @@ def prepare_over(
     run_id = request.run_id or runs.new_run_id(settings, request.job, request.mode)
     new_partitions = "'scan.topic-partition-discovery.interval' = '10 s'"
     rules = rule_values(settings, rules_of(settings))
+    until = request.ingest_until
+    if until is None and request.mode == "batch":
+        until = order_log.believed_until()
     places = {
         "bootstrap": settings.kafka.bootstrap,
         "topic": request.topic,
         "run_id": run_id,
         "start_offsets": offsets_text(starts),
         "scan_end": scan_end(ends) if request.mode == "batch" else new_partitions,
+        "told": "dashboard" if request.job == runs.DASHBOARD else "marker",
+        **ingest_bounds(until),
         "from_day": str(request.from_day or FIRST_DAY),
         "to_day": str(request.to_day or LAST_DAY),
         "hdfs_root": settings.hdfs.uri + settings.hdfs.root,
@@ -215,6 +258,8 @@ def prepare_over(
         start_offsets={str(partition): offset for partition, offset in starts.items()},
         end_offsets={str(partition): offset for partition, offset in ends.items()} if request.mode == "batch" else {},
         source=found.source,
+        ingest_until=until or 0,
+        log_begins=found.begins.whole if found.begins else 0,
         edge_offsets={str(partition): offset for partition, offset in found.edge.items()},
         supply_topic=request.supply_topic,
         supply_offsets={str(partition): list(span) for partition, span in request.supply.items()},
@@ -242,7 +287,7 @@ def refuse_idle_subtasks(topic: str, subtasks: int, partitions: int) -> None:
 
 def _places_of_archive(settings: Settings, found: Found) -> dict[str, str]:
     """Where the records of a range lie if the archive has some of them: the log is then read behind its edge only."""
-    spans, archive = found
+    spans, archive = found.spans, found.archive
     if archive is None:
         return {}
     folder, tail = stores.archive_folder(settings, archive.topic), archive.tail(spans)
@@ -261,12 +306,12 @@ def rules_of(settings: Settings, shares: int = 1) -> Rules:
     # Not above: a run that goes on brings the functions that it began with, and those of another age differ.
     from udfs.rules import Rules
 
-    time = settings.time
+    of = settings.time
     return Rules(
-        lateness_ms=time.lateness_ms,
-        future_ms=time.future_ms,
-        late_copy_horizon_ms=time.late_copy_horizon_ms,
-        zone_offset_ms=int(time.offset.total_seconds()) * 1000,
+        lateness_ms=of.lateness_ms,
+        future_ms=of.future_ms,
+        late_copy_horizon_ms=of.late_copy_horizon_ms,
+        zone_offset_ms=int(of.offset.total_seconds()) * 1000,
         regions=regions.load(settings.regions_file()).provinces,
         shares=shares,
     )
@@ -296,6 +341,8 @@ def flink_options(
                 "end_offsets": _as_parameter(run.ends),
                 "supply_topic": run.supply_topic or "-",
                 "clock_skew_ms": settings.time.clock_skew_ms,
+                "ingest_until": run.ingest_until,
+                "clock_ahead_ms": CLOCK_AHEAD_MS,
                 # A parameter may hold neither colon nor comma.
                 "kafka.bootstrap": settings.kafka.bootstrap.replace(":", "=").replace(",", "+"),
                 "hbase.host": settings.hbase.host,
@@ -430,6 +477,12 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+INGEST_UNTIL = click.option(
+    "--ingest-until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Of a log of the past: the business day from which on a record's clock is wrong, two days after the last.",
+)
+"""The command-line option of jobs that read nothing but the log."""
 REPLAYS = click.option("--replays", metavar="RUN", help="Beside this live run: on the batch cluster, shown to nobody.")
 """The command-line option of a job that can be replayed."""
 source_option = click.option(

@@ -21,8 +21,8 @@ from typing import NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flink_jobs.errors import UserError
-from flink_jobs.order_log import HEARTBEAT, topics
-from flink_jobs.settings import HOUR_MS, Settings
+from flink_jobs.order_log import HEARTBEAT, believed_until, topics
+from flink_jobs.settings import EARLIEST_INGEST, HOUR_MS, Settings
 
 WAIT_S = 10.0  # a broker that has not answered by then is reported as down
 STALL_S = 30  # the longest wait for further records of a range that is known to be there
@@ -69,12 +69,36 @@ class Span(NamedTuple):
     end: int
 
 
+class Begin(NamedTuple):
+    """Ingest times (epoch ms). `first`: of the first record that there is; `whole`: from which on nothing is missing,
+    for retention has cut each partition at another place.
+    """
+
+    first: int
+    whole: int
+
+
+def begin_of(firsts: Mapping[int, int], offsets: Mapping[int, int]) -> Begin | None:
+    """By the ingest time and the offset of each partition's first record."""
+    if not firsts:
+        return None
+    first = min(firsts.values())
+    return Begin(first, max((at for p, at in firsts.items() if offsets[p] > 0), default=first))
+
+
 def reached(last_ingest: Mapping[int, int | None], lateness_ms: int, clock_skew_ms: int) -> int | None:
     """The least of the partitions' last ingest times, less lateness and skew; None if a partition holds nothing."""
     known = [at for at in last_ingest.values() if at is not None]
     if not known or len(known) < len(last_ingest):
         return None
     return min(known) - lateness_ms - clock_skew_ms
+
+
+def is_wrong(ingest_time: int, wrong_from: int) -> bool:
+    """Whether an ingest time (epoch ms) cannot be right: verdict `clock`. `wrong_from`: as `believed_until` or as noted
+    with a run.
+    """
+    return not EARLIEST_INGEST <= ingest_time < wrong_from
 
 
 class Beyond:
@@ -110,7 +134,7 @@ class LogReader:
     """A topic, opened by `open_log`.
 
     `disorder`: partition -> how far, in ms, ingest time ran back within what was read. Streaming is only promised to be
-    exact while that stays within the clock skew.
+    exact while that stays within the clock skew. `began`: partition -> where `read_on` began.
     """
 
     def __init__(self, consumer: Consumer, bootstrap: str, topic: str, partitions: list[int]) -> None:
@@ -118,6 +142,8 @@ class LogReader:
         self.topic = topic
         self.partitions = partitions
         self.disorder: dict[int, int] = dict.fromkeys(partitions, 0)
+        self.began: dict[int, int] = {}
+        self._wrong_from = believed_until()
         self._consumer = consumer
         self._bootstrap = bootstrap
 
@@ -137,10 +163,10 @@ class LogReader:
         found: dict[int, Span] = {}
         for partition in self.partitions:
             first, last = self._held(partition)
-            start = max(starts.get(partition, last), floor.get(partition, 0))
+            start = max(self._start(partition, from_ms, starts.get(partition, last), last), floor.get(partition, 0))
             end = ends.get(partition, last)
             # A log that begins at offset 0 misses nothing; another one does, unless it still holds an earlier record.
-            if floor.get(partition, 0) < first == start:
+            if floor.get(partition, 0) < first and self._begins_within(partition, first, start, from_ms):
                 raise Gone(
                     f"topic {self.topic} partition {partition} begins at offset {first}: records that the range needs "
                     "were deleted by retention; choose later days or read an archive"
@@ -148,15 +174,42 @@ class LogReader:
             found[partition] = Span(start, max(start, end))
         return found
 
+    def _start(self, partition: int, from_ms: int, found: int, end: int) -> int:
+        """A range's first offset, by the one that Kafka found. A clock that is wrong for ever is no beginning: each
+        later range would begin there.
+        """
+        if found >= end:
+            return found
+        (at,) = [m.timestamp()[1] for m in islice(self._messages_of({partition: Span(found, found + 1)}), 1)] or [0]
+        return self._past(partition, from_ms - SLACK_MS, found, end) if at >= self._wrong_from else found
+
+    def _begins_within(self, partition: int, first: int, start: int, from_ms: int) -> bool:
+        """Whether a partition that retention has cut may have lost records of a range that begins at `from_ms`."""
+        if start == first:
+            return True
+        begins = self.first_ingest_of(partition)
+        return begins is not None and begins >= from_ms
+
+    def begins(self) -> Begin | None:
+        """Where the log begins; None if it holds nothing."""
+        firsts = {p: at for p in self.partitions if (at := self.first_ingest_of(p)) is not None}
+        return begin_of(firsts, {p: self._held(p).start for p in firsts})
+
     def first_ingest(self, floor: Mapping[int, int]) -> int | None:
         """Ingest time (epoch ms) of the earliest of the partitions' first records at or after these offsets."""
-        found: list[int] = []
-        for partition in self.partitions:
-            held = self._held(partition)
-            start = max(held.start, floor.get(partition, 0))
-            if start < held.end:
-                found += [r.ingest_time for r in self._records_of({partition: Span(start, start + 1)})]
-        return min(found, default=None)
+        found = (self.first_ingest_of(partition, floor.get(partition, 0)) for partition in self.partitions)
+        return min((at for at in found if at is not None), default=None)
+
+    def first_ingest_of(self, partition: int, floor: int = 0) -> int | None:
+        """Ingest time (epoch ms) of a partition's first record at or after an offset that has one which can be right;
+        None if there is none among the first `PROBED`.
+        """
+        held = self._held(partition)
+        start = max(held.start, floor)
+        if start >= held.end:
+            return None
+        first = (m.timestamp()[1] for m in self._messages_of({partition: Span(start, min(start + PROBED, held.end))}))
+        return next((at for at in first if not is_wrong(at, self._wrong_from)), None)
 
     def read(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
         """Every record with ingest time in [from_ms, to_ms), partitions interleaved, each in the order of its offsets.
@@ -168,15 +221,19 @@ class LogReader:
             if from_ms <= record.ingest_time < to_ms:
                 yield record
 
-    def read_on(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
+    def read_on(self, from_ms: int, to_ms: int, wrong_from: int = FOREVER) -> Iterator[LogRecord]:
         """As `read`, without a look-up of the end: each partition is read on until it has shown a day of heartbeats
         behind the range, or to the log's end. The oracle's way, so that jobs and oracle are not wrong by one mistake.
+
+        Also what it meets with an ingest time (epoch ms) that cannot be right, before `EARLIEST_INGEST` or from
+        `wrong_from` on.
         """
         for partition, span in self.spans(from_ms, FOREVER).items():
+            self.began[partition] = span.start
             beyond = Beyond(to_ms)
             if span.start < span.end:
                 for record in beyond.until(self._records_of({partition: span}), [partition]):
-                    if from_ms <= record.ingest_time < to_ms:
+                    if from_ms <= record.ingest_time < to_ms or is_wrong(record.ingest_time, wrong_from):
                         yield record
 
     def read_until(self, from_ms: int, ends: Mapping[int, int]) -> Iterator[LogRecord]:
@@ -200,9 +257,11 @@ class LogReader:
     def _records_of(self, spans: dict[int, Span]) -> Iterator[LogRecord]:
         newest = dict.fromkeys(spans, 0)
         for record in map(_record, self._messages_of(spans)):
-            last = newest[record.partition] = max(newest[record.partition], record.ingest_time)
-            back = last - record.ingest_time
-            self.disorder[record.partition] = max(self.disorder[record.partition], back)
+            # A clock that is wrong moves no watermark, and nothing is behind it.
+            if not is_wrong(record.ingest_time, self._wrong_from):
+                last = newest[record.partition] = max(newest[record.partition], record.ingest_time)
+                back = last - record.ingest_time
+                self.disorder[record.partition] = max(self.disorder[record.partition], back)
             yield record
 
     def _messages_of(self, spans: dict[int, Span]) -> Iterator[Message]:
@@ -278,16 +337,17 @@ class LogReader:
 
     def _past_at(self, partition: int, instant: int, offset: int, end: int) -> int | None:
         """The first offset behind which none of the next records lies before the instant; None if more than half do."""
-        size = PROBED
-        while offset < end:
+        found: list[LogRecord] = []
+        at, size = offset, PROBED
+        while at < end and len(found) < PROBED:
             # Not to the end: it would wait for as many records as there are.
-            span = Span(offset, min(offset + size, end))
-            found = [_record(message) for message in islice(self._messages_of({partition: span}), PROBED)]
-            if found:
-                before = [record.offset for record in found if record.ingest_time < instant]
-                return None if 2 * len(before) > len(found) else max(before, default=offset - 1) + 1
-            offset, size = span.end, size * 10  # nothing but what compaction and transactions have left
-        return end
+            span = Span(at, min(at + size, end))
+            found += map(_record, islice(self._messages_of({partition: span}), PROBED - len(found)))
+            at, size = span.end, size * 4  # there may be holes: what compaction and transactions have left
+        before = [record.offset for record in found if record.ingest_time < instant]
+        if not found:
+            return end
+        return None if 2 * len(before) > len(found) else max(before, default=offset - 1) + 1
 
 
 def _record(message: Message) -> LogRecord:
@@ -309,7 +369,7 @@ def open_log(settings: Settings, topic: str) -> Iterator[LogReader]:
             "group.id": "samewater-reader",  # asked for by the library; nothing is joined or committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "isolation.level": "read_uncommitted",  # as the jobs' source; the library's own default differs from Java's
+            "isolation.level": "read_committed",  # as the jobs' source
             "auto.offset.reset": "error",
             "fetch.queue.backoff.ms": 5,  # the default of 1 s makes a fast reader wait
         },

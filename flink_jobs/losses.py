@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import click
 import happybase
 
-from flink_jobs import archive_edge, flink_rest, runs, stores
+from flink_jobs import archive_edge, flink_rest, order_log, runs, stores
 from flink_jobs.archive_reader import read_archived
+from flink_jobs.console import readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import Span
 from flink_jobs.run_id import RUN_ID
-from flink_jobs.settings import Settings
+from flink_jobs.settings import MINUTE_MS, Settings
 
 if TYPE_CHECKING:
     from udfs.hbase_sink import HBaseSink
@@ -89,6 +90,39 @@ def stands_without(settings: Settings, connection: happybase.Connection, run: ru
     return [gap for gap in gaps if is_accepted(run, gap) and concerns(settings, run, gap, day)]
 
 
+def partial_since(settings: Settings, connection: happybase.Connection, run: runs.Run, day: str) -> int | None:
+    """The ingest time (epoch ms) from which on a run's log holds all, if that is behind the day's begin; else None.
+
+    A minute is no matter: a partition that is quiet has a heartbeat each minute.
+    """
+    at = begins(settings, connection, run)
+    start = settings.time.day_start(dt.date.fromisoformat(day))
+    return at if at is not None and start + MINUTE_MS < at else None
+
+
+def begins(settings: Settings, connection: happybase.Connection, run: runs.Run) -> int | None:
+    """The ingest time (epoch ms) at which a run's log begins; None if it has not said so, as those of earlier releases.
+
+    Of a topic that was empty when it began: that of the first record that it read, less what its minute lacks.
+    """
+    if run.log_begins or run.mode != "streaming":
+        return run.log_begins or None
+    began = stores.read_began(connection, run.run_id, run.family)
+    return None if began is None else began + settings.time.lateness_ms
+
+
+def lacks(settings: Settings, connection: happybase.Connection, run: runs.Run, day: str) -> list[str]:
+    """What a run's day does not hold, in words that stand behind "the whole day, but": the beginning, or what somebody
+    accepted not to have been read.
+    """
+    found = []
+    if begins := partial_since(settings, connection, run, day):
+        found.append(f"partial: its log begins at {readable(begins, settings.time)}")
+    if without := stands_without(settings, connection, run, day):
+        found.append(f"without {told(without)}")
+    return found
+
+
 def notes_of_day(settings: Settings, connection: happybase.Connection, day: str) -> list[str]:
     """What people must know of a day: which runs hold versions back, and which stand without a part of the log."""
     notes = []
@@ -100,8 +134,7 @@ def notes_of_day(settings: Settings, connection: happybase.Connection, day: str)
         if held:
             lost = told(unaccepted(connection, run)) or "what its versions count"
             notes.append(f"run {run_id} holds {len(held)} versions back: it did not see {lost}")
-        if without := stands_without(settings, connection, run, day):
-            notes.append(f"run {run_id} stands without {told(without)}, by somebody's word")
+        notes += [f"run {run_id} has the day {lack}" for lack in lacks(settings, connection, run, day)]
     return notes
 
 
@@ -133,6 +166,28 @@ def forget(settings: Settings, run_id: str) -> None:
     with stores.hbase(settings) as connection:
         stores.forget_reading(connection, run_id, stores.FAMILIES["batch"])
         runs.amend(connection, run_id, unseen_at_end=False)
+
+
+def refuse_retention(settings: Settings, run: runs.Run) -> None:
+    """Raise `UserError` if the log may have lost what a batch run that has ended was to read of it, or is another.
+
+    For a run that does not tell what it read: what the log still holds when all is read, it held before.
+    """
+    if order_log.topic_id(settings, run.topic) != run.topic_id:
+        raise UserError(f"topic {run.topic} was deleted and made again while run {run.run_id} read it; run it again")
+    begins = order_log.topic_start_offsets(settings, run.topic)
+    edge = {int(partition): offset for partition, offset in run.edge_offsets.items()}
+    ends = run.ends
+    gaps = [
+        stores.Gap(partition, read_from, min(begins.get(partition, 0), ends.get(partition, 0)), 0, 0)
+        for partition, start in run.starts.items()
+        if (read_from := max(start, edge.get(partition, 0))) < min(begins.get(partition, 0), ends.get(partition, 0))
+    ]
+    if gaps:
+        raise UserError(
+            f"retention took {told(gaps)} of topic {run.topic} while run {run.run_id} was at work, so it may be short; "
+            "run it again, it will say which days the log still holds"
+        )
 
 
 def refuse(settings: Settings, run_id: str) -> None:

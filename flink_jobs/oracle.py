@@ -294,6 +294,12 @@ def classify(records: Iterable[Record], rules: Rules) -> Iterator[Judged]:
         yield _judged_timely(copy, "accepted")
 
 
+def wrong_clock(record: Record) -> Judged:
+    """A record whose ingest time cannot be right: it stands in no time, so nothing more is asked of it."""
+    partition, offset, ingest, value = record
+    return Judged(partition, offset, ingest, ingest, "clock", "", None, b"" if value is None else _digest(value))
+
+
 def _judged_timely(copy: tuple[int, bytes, int, int, Order], verdict: str) -> Judged:
     ingest, digest, partition, offset, order = copy
     return Judged(partition, offset, ingest, order.order_time, verdict, "", order, digest)
@@ -321,6 +327,13 @@ class Admission(NamedTuple):
     order: Order | None
     md5: bytes = b""
     fields: Fields = _NOTHING
+
+
+def wrong_clock_of_supply(record: Record) -> Admission:
+    """A record of the supply whose ingest time cannot be right; `clock` stands in the place of its day too."""
+    partition, offset, ingest, value = record
+    digest = b"" if value is None else _digest(value)
+    return Admission("supply", partition, offset, ingest, "clock", "", "clock", None, digest)
 
 
 def admit(

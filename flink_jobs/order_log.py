@@ -21,20 +21,20 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as _ConfluentProducer
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from kafka.errors import KafkaError as AdminError
+from kafka.protocol.consumer.offsets import IsolationLevel
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import TOPIC_RETENTION_MS, Settings, Time
+from flink_jobs.settings import CLOCK_AHEAD_MS, EARLIEST_INGEST, TOPIC_RETENTION_MS, Settings, Time
 
 HEARTBEAT = b'{"heartbeat":true}'
 """The control record that an idle partition gets each minute; it carries only its timestamp."""
 
 WAIT_S = 10.0  # a broker that has not answered by then is reported as down
 _DELIVERY_MS = 30_000
-_LONG_MAX = str(2**63 - 1)
 
 
 class Record(NamedTuple):
@@ -57,13 +57,13 @@ def closing_time(rules: Time, day: dt.date) -> int:
 def create_topic(settings: Settings, topic: str, partitions: int, log_append: bool = False) -> bool:
     """Make a topic that keeps everything; returns False if it was there already with as many partitions.
 
-    `retention.ms=-1`, because Kafka deletes records with old timestamps soon after they arrive, and
-    `message.timestamp.after.max.ms` at its largest, because it refuses a `CreateTime` an hour ahead of its clock.
-    Raises `UserError` if no broker answers within 10 s or the topic exists with another number of partitions.
+    `retention.ms=-1`, because Kafka deletes records with old timestamps soon after they arrive. It refuses an ingest
+    time further ahead of its clock than `CLOCK_AHEAD_MS`. Raises `UserError` if no broker answers within 10 s or the
+    topic exists with another number of partitions.
     """
     configs = {
         "message.timestamp.type": "LogAppendTime" if log_append else "CreateTime",
-        "message.timestamp.after.max.ms": _LONG_MAX,
+        "message.timestamp.after.max.ms": str(CLOCK_AHEAD_MS),
         "retention.ms": str(TOPIC_RETENTION_MS),
         "retention.bytes": "-1",
         "cleanup.policy": "delete",
@@ -127,20 +127,71 @@ def topic_id(settings: Settings, topic: str) -> str:
     return base64.urlsafe_b64encode(number.bytes).decode().rstrip("=")
 
 
+def open_door(settings: Settings, topic: str) -> str | None:
+    """What is wrong with the topic's own check of clocks, in words; None if nothing is.
+
+    A single ingest time far ahead moves the watermark there, and all that follows comes late. Raises `UserError` if the
+    topic or broker is not there.
+    """
+    kind, most = "message.timestamp.type", "message.timestamp.after.max.ms"
+    with _admin(settings) as admin:
+        _partitions(admin, settings, topic)
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic, [kind, most])
+        (found,) = (of for by in admin.describe_configs([asked], config_filter="all").values() for of in by.values())
+    told = {name: str(config["value"]) for name, config in found.items()}
+    limit = told.get(most, "not known to the broker")
+    if told[kind] == "LogAppendTime" or (limit.isdigit() and int(limit) <= CLOCK_AHEAD_MS):
+        return None
+    return (
+        f"topic {topic} takes records whose ingest time is further ahead of the broker's clock than an hour ({most} = "
+        f"{limit}): one wrong clock would make all that follows late"
+    )
+
+
+def refuse_open_door(settings: Settings, topic: str) -> None:
+    """Raise `UserError` as `open_door` says, and what to do."""
+    wrong = open_door(settings, topic)
+    if wrong is not None:
+        raise UserError(
+            f"{wrong}; let the broker set the time (message.timestamp.type = LogAppendTime) or refuse such records: "
+            f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap} --alter --entity-type topics "
+            f"--entity-name {topic} --add-config message.timestamp.after.max.ms={CLOCK_AHEAD_MS}"
+        )
+
+
 def topic_start_offsets(settings: Settings, topic: str) -> dict[int, int]:
     """Partition -> offset of the first record that it still holds. Raises as `topic_end_offsets`."""
     return {partition: offset for partition, (offset, _) in _offsets(settings, topic, OffsetSpec.EARLIEST).items()}
 
 
 def topic_end_offsets(settings: Settings, topic: str) -> dict[int, int]:
-    """Partition -> offset of the next record to come. Raises `UserError` if the topic or broker is not there."""
+    """Partition -> offset behind the last record that is decided: before it no transaction is open.
+
+    Raises `UserError` if the topic or broker is not there.
+    """
     return {partition: offset for partition, (offset, _) in _offsets(settings, topic, OffsetSpec.LATEST).items()}
 
 
+def believed_until() -> int:
+    """The ingest time (epoch ms) from which on a record's clock is taken for wrong now."""
+    return int(time.time() * 1000) + CLOCK_AHEAD_MS
+
+
 def topic_max_ingest(settings: Settings, topic: str) -> dict[int, int | None]:
-    """Partition -> greatest ingest time in it (epoch ms), None for an empty one. Raises as `topic_end_offsets`."""
-    newest = _offsets(settings, topic, OffsetSpec.MAX_TIMESTAMP)
-    return {partition: at if at >= 0 else None for partition, (_, at) in newest.items()}
+    """Partition -> greatest ingest time in it (epoch ms) that can be right, None if it holds none.
+
+    Raises as `topic_end_offsets`.
+    """
+    from udfs.log_tail import newest  # not above: flink_jobs/job.py says why
+
+    # Kafka's own answer (MAX_TIMESTAMP) counts the marks of transactions, which have the time of the broker's clock,
+    # and clocks that are wrong.
+    partitions = range(topic_partitions(settings, topic))
+    try:
+        found = newest(settings.kafka.bootstrap, topic, partitions, believed_until())
+    except KafkaException as silent:
+        raise UserError(f"Kafka at {settings.kafka.bootstrap} does not answer: {silent.args[0].str()}") from silent
+    return {p: at if at is not None and at >= EARLIEST_INGEST else None for p, at in found.items()}
 
 
 def refuse_to_go_back(settings: Settings, topic: str, first_ingest: int) -> None:
@@ -279,8 +330,11 @@ class Producer:
 
     def _raise_refused(self) -> None:
         if self._refused is not None:
+            why = self._refused.str()
+            if self._refused.code() == KafkaError.INVALID_TIMESTAMP:
+                why = "its ingest time is more than an hour ahead of the broker's clock"
             raise UserError(
-                f"Kafka refused a record for topic {self._topic} ({self._refused.str()}); {self.delivered} records "
+                f"Kafka refused a record for topic {self._topic} ({why}); {self.delivered} records "
                 "before it are in the log, so mend the cause and send everything again to a new topic"
             )
 
@@ -353,7 +407,7 @@ def _described(admin: KafkaAdminClient, settings: Settings, topic: str) -> dict[
 def _offsets(settings: Settings, topic: str, which: OffsetSpec) -> dict[int, tuple[int, int]]:
     with _admin(settings) as admin:
         asked = {TopicPartition(topic, p): which for p in range(_partitions(admin, settings, topic))}
-        answers = admin.list_partition_offsets(asked, timeout_ms=int(WAIT_S * 1000))
+        answers = admin.list_partition_offsets(asked, IsolationLevel.READ_COMMITTED, timeout_ms=int(WAIT_S * 1000))
     return {tp.partition: (answer.offset, answer.timestamp) for tp, answer in sorted(answers.items())}
 
 

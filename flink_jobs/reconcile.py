@@ -55,6 +55,7 @@ from flink_jobs.checks import (
     check_modes,
     check_published,
     check_run,
+    clock_table,
     compare,
     compare_number,
     failed,
@@ -65,7 +66,8 @@ from flink_jobs.checks import (
 )
 from flink_jobs.console import format_option, parse_days, people, readable
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import reached
+from flink_jobs.log_reader import is_wrong, reached
+from flink_jobs.order_log import believed_until
 from flink_jobs.progress import progress_bar
 from flink_jobs.recovery import files_due_s
 from flink_jobs.run_id import RUN_ID
@@ -425,6 +427,17 @@ class _Reader:
         self.backfilled: dict[str, Backfilled] = {}
         self.dropped: dict[str, Table | str] = {}
         self.versions: dict[str, dict[str, Version]] = defaultdict(dict)
+        self.clock: list[oracle.Judged] = []
+        """Of the log: what may have a wrong clock."""
+        self.began: Mapping[int, int] = {}
+        """Partition -> the first offset that was read of the log."""
+
+    def wrong_from(self) -> int:
+        """The ingest time (epoch ms) from which on a record has a wrong clock: that of now, or what somebody said when
+        streaming began (of a batch, it is that of its planning).
+        """
+        known = [run.ingest_until for run in runs.list_runs(self.connection, mode="streaming", topic=self.topic)]
+        return min([until for until in known if until], default=believed_until())
 
     def readable(self, epoch_ms: int) -> str:
         return readable(epoch_ms, self.settings.time)
@@ -446,6 +459,7 @@ class _Reader:
             verdicts[mode] = verdict_sums(stored_verdicts(stored[mode].verdicts))
             found += check_run(day, truth, stored[mode], self.readable)
             found += self._check_seen(day, run, mode)
+            found += self._check_clock(day, truth, run)
             if mode == "streaming":
                 live[mode] = run.run_id
         if len(stored) == 2:
@@ -478,6 +492,28 @@ class _Reader:
         return [
             Check(day, f"{name}: seen", "log: every offset", f"without {losses.told(lost)}", verdict, (run.run_id,))
         ]
+
+    def _check_clock(self, day: str, truth: oracle.Day, run: runs.Run) -> list[Check]:
+        """The records whose ingest time cannot be right, up to the last that counts on the day: in no day, and none
+        missing. Not told where there are none.
+        """
+        reach: dict[int, int] = {}
+        for (partition, _), count in truth.verdicts.items():
+            reach[partition] = max(reach.get(partition, 0), count.offset_max)
+        wrong_from = run.ingest_until or believed_until()
+
+        def concerns(partition: int, offset: int) -> bool:
+            start = max(run.starts.get(partition, 0), self.began.get(partition, 0))
+            return start <= offset <= reach.get(partition, -1)
+
+        due = clock_table(
+            r for r in self.clock if concerns(r.partition, r.offset) and is_wrong(r.ingest_time, wrong_from)
+        )
+        held, doubled = stores.read_rejected(self.files, self.settings, stores.CLOCK, run.run_id)
+        seen = {row: cells for row, cells in held.items() if concerns(*map(int, row.split("|")))}
+        if (not due and not seen) or (run.mode == "batch" and not run.ingest_until):  # an earlier release kept none
+            return []
+        return [compare(day, f"{run.mode}: clock", ("log", due), ("HDFS", seen), (run.run_id,), doubled)]
 
     def _check_dashboard(self, day: str, truth: oracle.Day, run_id: str, stored: Iterable[StoredDay]) -> list[Check]:
         run = runs.find(self.connection, run_id)
@@ -585,7 +621,8 @@ def reconcile_days(
         ready = [day for day in days if closed[day].verdict == OK]
         truth: dict[str, oracle.Day] = {}
         if ready:
-            truth, disorder, source = read_truth(settings, rules, topic, ready[0], ready[-1])
+            found_truth = read_truth(settings, rules, topic, ready[0], ready[-1], reader.wrong_from())
+            truth, disorder, source, reader.clock, reader.began = found_truth
         for day in days:
             next_day()
             if day in truth and truth[day].records == 0:

@@ -24,7 +24,7 @@ from flink_jobs import flink_rest, lease, runs, stores
 from flink_jobs.console import readable
 from flink_jobs.difference import between
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import Span, open_log, reached
+from flink_jobs.log_reader import open_log, reached
 from flink_jobs.order_log import topic_max_ingest
 from flink_jobs.progress import progress_bar, working
 from flink_jobs.readers import read_report
@@ -107,8 +107,8 @@ def first_whole_day(settings: Settings, topic: str) -> str | None:
     """
     time = settings.time
     with open_log(settings, topic) as log:
-        cut = {p: Span(span.start, span.start + 1) for p, span in log.reach().items() if 0 < span.start < span.end}
-        firsts = [record.ingest_time for record in log.records(cut)]
+        cut = [partition for partition, span in log.reach().items() if 0 < span.start < span.end]
+        firsts = [at for at in map(log.first_ingest_of, cut) if at is not None]
     if not firsts:
         return None
     needed = max(firsts) + time.late_copy_horizon_ms + time.future_ms

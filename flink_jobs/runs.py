@@ -82,11 +82,13 @@ class Run(_Row):
     (exclusive, batch only): partition -> offset. `source`: `log`, or `archive` if it read that below `edge_offsets`
     (partition -> offset) and the log from there on. `topic_id`: Kafka's own id of the topic when the run began; empty
     of a run of an earlier release. `accepted_gaps`: offsets that it did not see, and that somebody accepted
-    (flink_jobs/losses.py): partition, first, end. `unseen_at_end`: of a batch run: all is written, but it had not seen
-    such offsets. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
+    (flink_jobs/losses.py): partition, first, end. `ingest_until`: the ingest time (epoch ms) from which on it takes a
+    record's clock for wrong; 0: an hour ahead of the clock on the wall when it reads. `log_begins`: the ingest
+    time from which on log or archive held all when it began; 0: there was no record. `unseen_at_end`: of a batch run:
+    all is written, but it had not seen such offsets. `submitted_at`, `started_at` (of its last attempt) and `ended_at`
     (of a batch run): ISO-8601 with zone. `savepoint`: where its state lies when it is stopped. `parallelism`: its
     subtasks since it was resumed with as many; 0, as it was submitted. `cluster`: where its Flink job lives or lived
-    last, by default that of its mode. Of a backfill: `supply_topic` and `supply_offsets`,
+    last, by default that of its mode. Of a backfill: `supply_topic`, its id and `supply_offsets`,
     partition of it -> start and end; `taken`; `base`, day -> run that was published when it began, or empty;
     `provisional`, whether its last day was open then. Of a replay: `replays`, the run that it is to take the place
     of; `base`, day -> run that was shown before it, or empty; `provisional`, whether it publishes nothing by
@@ -108,6 +110,7 @@ class Run(_Row):
     source: str = "log"
     edge_offsets: Mapping[str, int] = {}
     supply_topic: str = ""
+    supply_topic_id: str = ""
     supply_offsets: Mapping[str, list[int]] = {}
     taken: Taken = Taken()
     base: Mapping[str, str] = {}
@@ -125,6 +128,8 @@ class Run(_Row):
     whole_rows: bool = False
     accepted_gaps: list[tuple[int, int, int]] = []
     unseen_at_end: bool = False
+    ingest_until: int = 0
+    log_begins: int = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +181,8 @@ class Held(Marker):
 class Publication(_Row):
     """The value of one row of `published`.
 
-    `job`, `logic`, `topic`: of the run. `previous`: run ids published before, newest first. `at`: ISO-8601 with zone.
+    `job`, `logic`, `topic`, `topic_id`: of the run. `previous`: run ids published before, newest first. `at`: ISO-8601
+    with zone.
     `why`: `first`, `published`, `rollback`, `backfill` or a publisher's own words. `watermark`: the version (epoch ms)
     that `digest` and `rows` describe; the digest is that of `stores.digest` over its rows. `offsets`, `ends`: partition
     -> offset where the run began, and where it ended (exclusive; None in streaming). What a publisher could not know,
@@ -188,6 +194,7 @@ class Publication(_Row):
     job: str = ""
     logic: str = ""
     topic: str = ""
+    topic_id: str = ""
     previous: list[str] = []
     who: str = ""
     at: str = ""
@@ -628,6 +635,7 @@ def said_by(settings: Settings, run: Run) -> Publication:
         job=run.job,
         logic=run.logic,
         topic=run.topic,
+        topic_id=run.topic_id,
         who=submitter(),
         at=now_iso(settings),
         offsets=run.start_offsets or None,

@@ -43,6 +43,10 @@ DEFAULT_FILE = ROOT / "conf" / "samewater.toml"
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 VERSIONS_KEPT = 200
 TOPIC_RETENTION_MS = -1
+CLOCK_AHEAD_MS = HOUR_MS
+"""How far an ingest time may be ahead of the clock on the wall: what a broker lets in, and what is believed."""
+EARLIEST_INGEST = 946_684_800_000
+"""Ingest times before this (epoch ms; the year 2000) are none: seconds, or a clock that was never set."""
 
 
 class Fixed(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import HOUR_MS, MINUTE_MS, ROOT, Settings
+from flink_jobs.settings import CLOCK_AHEAD_MS, EARLIEST_INGEST, HOUR_MS, MINUTE_MS, ROOT, Settings
 
 if TYPE_CHECKING:
     from udfs.rules import Rules
@@ -58,6 +58,18 @@ def rule_values(settings: Settings, rules: Rules) -> dict[str, str]:
     }
 
 
+def ingest_bounds(until: int | None) -> dict[str, str]:
+    """Between which ingest times a record's clock can be right, for `sql/fragments/safe_time.sql`.
+
+    `until`: exclusive, epoch ms; None: by the clock on the wall as it goes, `CLOCK_AHEAD_MS` ahead of it.
+    """
+    by_the_wall = f"CURRENT_TIMESTAMP + {interval(CLOCK_AHEAD_MS)}"
+    return {
+        "ingest_from": str(EARLIEST_INGEST),
+        "ingest_until": by_the_wall if until is None else f"TO_TIMESTAMP_LTZ({until}, 3)",
+    }
+
+
 class SqlFiles:
     """The files, filled for one mode.
 
@@ -76,6 +88,8 @@ class SqlFiles:
             "counting": "accepted_packs",
             "verdicts": "verdicts_counted",
             "stretches": "stretches",
+            "told": "marker",
+            **ingest_bounds(None),
         }
         self._values = {
             **defaults,

@@ -12,8 +12,10 @@ cell's timestamp is its version (end of the step, epoch ms):
 - `versions`: `{day}|{run_id}`; `m:{family}{version, 13 digits}` = JSON rows, orders, amount: it counts from then on;
   `m:held {family}{version}` = the same, and whether it publishes: it does not count (flink_jobs/losses.py)
 - `offsets_read`: `{run_id}|{partition, 5 digits}|{day}`; `read_until`: offset behind the last that the run had read
-  when the version was over. `{run_id}|{partition}|gaps`; `gap {offset, 19 digits}` = JSON end, since, at: offsets from
-  there on that it did not see (`Gap`), empty if that was taken back
+  when the version was over. `{run_id}|{partition}|clock`; `clock` = JSON, records whose ingest time cannot be right
+  (`Clock`). `{run_id}|{partition}|gaps`; `began`: of the first record that it read, epoch ms, ingest time less
+  lateness; `gap {offset, 19 digits}` = JSON end, since, at: offsets from there on that it did not see (`Gap`), empty if
+  that was taken back
 - `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
 - `published`: `{report}|{day}`; `p:current` = JSON
 - `archive_segments`, and the row `order_archive|{topic}` of `published`: flink_jobs/archive_edge.py
@@ -54,6 +56,8 @@ FAMILIES = {"streaming": "s", "batch": "b"}
 HELD = "held "  # begins the column of a version that is held back, in the place of its marker
 DATASETS = ("daily_sales", "rejected")
 ADMISSIONS = "admissions"
+CLOCK = "clock"
+"""In the place of a day: records whose ingest time cannot be right."""
 ARCHIVE = "order_archive"
 HTTP_TIMEOUT_S = 20.0
 REDIS_TIMEOUT_S = 10.0
@@ -363,6 +367,40 @@ def read_gaps(connection: happybase.Connection, run_id: str, family: str) -> lis
     ]
 
 
+def read_began(connection: happybase.Connection, run_id: str, family: str) -> int | None:
+    """Ingest time less lateness (epoch ms, by the minute) of the first record that a run read; None if it told none."""
+    column = f"{family}:began".encode()
+    rows = connection.table("offsets_read").scan(row_prefix=f"{run_id}|".encode(), columns=[column])
+    return min((int(cells[column]) for _, cells in rows), default=None)
+
+
+class Clock(NamedTuple):
+    """Records of a partition whose ingest time cannot be right, since the run's start. `ingest_min`, `ingest_max`: what
+    their clocks said, `at`: when the run met the last of them; epoch ms.
+    """
+
+    records: int
+    ingest_min: int
+    ingest_max: int
+    at: int
+
+
+def read_clock(connection: happybase.Connection, run_id: str, family: str) -> dict[int, Clock]:
+    """Partition -> what a run met of wrong clocks; those without any are left out."""
+    column = f"{family}:clock".encode()
+    rows = connection.table("offsets_read").scan(
+        row_prefix=f"{run_id}|".encode(), columns=[column], include_timestamp=True
+    )
+    found = {}
+    for key, cells in rows:
+        text, at = cells[column]
+        if text:
+            told = json.loads(text)
+            partition = int(key.decode().split("|")[1])
+            found[partition] = Clock(told["records"], told["ingest_min"], told["ingest_max"], at)
+    return found
+
+
 def explain_gaps(connection: happybase.Connection, run_id: str, family: str, gaps: Iterable[Gap]) -> None:
     """Take back that these offsets are missing: there were no records."""
     for gap in gaps:
@@ -378,7 +416,7 @@ def forget_reading(connection: happybase.Connection, run_id: str, family: str) -
     for key, cells in list(table.scan(row_prefix=f"{run_id}|".encode(), columns=[family.encode()])):
         for _, version in table.cells(key, column, versions=VERSIONS_KEPT, include_timestamp=True):
             table.put(key, {column: b""}, timestamp=version)
-        gaps = {name: b"" for name in cells if name.decode().startswith(f"{family}:gap ")}
+        gaps = {name: b"" for name in cells if name.decode().startswith((f"{family}:gap ", f"{family}:clock"))}
         if gaps:
             table.put(key, gaps)
     versions = connection.table("versions")

@@ -27,7 +27,7 @@ import click
 
 from flink_jobs import oracle, order_log, regions
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import SUPPLY_HEADER, Span, read_supply
+from flink_jobs.log_reader import SUPPLY_HEADER, Span, is_wrong, read_supply
 from flink_jobs.order_import import read_orders
 from flink_jobs.order_log import Record
 from flink_jobs.order_mapping import load_mapping
@@ -96,7 +96,7 @@ def _ingest_time(value: bytes) -> int | None:
     except (ValueError, RecursionError):
         return None
     at = found.get("ingest_time") if isinstance(found, dict) else None
-    return at if type(at) is int and oracle.EARLIEST_ORDER_TIME <= at < oracle.LATEST_ORDER_TIME else None
+    return at if type(at) is int and not is_wrong(at, order_log.believed_until()) else None
 
 
 def read_supplies(

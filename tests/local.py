@@ -10,20 +10,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs import flink_rest, runs, stores
 from flink_jobs.log_reader import open_log
-from flink_jobs.settings import ROOT, Settings
+from flink_jobs.settings import CLOCK_AHEAD_MS, ROOT, Settings
 from flink_jobs.stack.instance import home
 from tests.warm import forks
 
@@ -55,6 +56,23 @@ def forget(settings: Settings, topic: str, before: Mapping[int, int]) -> None:
         admin.close()
     with open_log(settings, topic) as log:
         assert {partition: span.start for partition, span in log.reach().items()} == dict(before)
+
+
+@contextmanager
+def open_door(settings: Settings, topic: str) -> Iterator[None]:
+    """Let a topic take records whose ingest time is far ahead, as topics of other makers may; and close it again."""
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
+
+    def let(most: int) -> None:
+        config = {"message.timestamp.after.max.ms": str(most)}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
+
+    try:
+        let(2**63 - 1)
+        yield
+        let(CLOCK_AHEAD_MS)
+    finally:
+        admin.close()
 
 
 @dataclass(frozen=True)

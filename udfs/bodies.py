@@ -9,6 +9,8 @@ and the SQL client, which starts a Python process for each statement that names 
 from __future__ import annotations
 
 import datetime as dt
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -31,6 +33,10 @@ from udfs.log_tail import read_tail
 from udfs.redis_sink import RedisSink, RedisTarget
 from udfs.rules import Rules
 from udfs.stretches import stretches_of
+from udfs.strict_json import EARLIEST_ORDER_TIME
+
+ASKED_EACH_S = 10.0
+"""So often at most a dashboard asks Kafka whether its topic is still the one that it began to read."""
 
 
 def _parameter(context: FunctionContext, name: str) -> str:
@@ -81,6 +87,7 @@ class JudgeRecords(Body):
     def open(self, function_context: FunctionContext) -> None:
         rules = _rules(function_context)
         self.judge, self.zone_ms = Judge(rules), rules.zone_offset_ms
+        self.reached: dict[int, int] = {}  # partition -> the last ingest time that was right
 
     def eval(self, payload: pd.Series, partition: pd.Series, offset: pd.Series, ingest: pd.Series) -> pd.DataFrame:
         """A record that was left out has the partition -2 less its own, or -1 if it was not to be read at all."""
@@ -102,7 +109,10 @@ class JudgeRecords(Body):
         own = np.where(parts < 0, -2 - parts, parts)[read]
         for number, part, start, end, last in stretches_of(own, *(column[read] for column in places)):
             row = read[number]
-            of[row], starts[row], ends[row], lasts[row] = part, start, end, last
+            if last >= EARLIEST_ORDER_TIME:
+                self.reached[part] = last
+            # Of wrong clocks and nothing else: that of what came before.
+            of[row], starts[row], ends[row], lasts[row] = part, start, end, self.reached.get(part, last)
         return pd.DataFrame(
             {"order_minute": minutes, "share": shares, "pack": packs}
             | {"kafka_partition": of, "read_from": starts, "read_until": ends, "last_ingest": lasts}
@@ -163,6 +173,8 @@ class ArrivingSales(_PackFunction):
         self.arrivals = Arrivals(self.rules)
         self.bootstrap = _bootstrap(function_context)
         self.topic = _parameter(function_context, "topic")
+        self.ingest_until = int(_parameter(function_context, "ingest_until"))
+        self.clock_ahead_ms = int(_parameter(function_context, "clock_ahead_ms"))
         self.begun: set[int] = set()
 
     def eval(self, pack: bytes, share: int, number: int) -> Iterator[_Row]:
@@ -175,7 +187,9 @@ class ArrivingSales(_PackFunction):
 
     def _remember(self, share: int) -> None:
         judge = Judge(self.rules)
-        tail = read_tail(self.bootstrap, self.topic, 2 * (self.rules.lateness_ms + self.rules.future_ms))
+        span_ms = 2 * (self.rules.lateness_ms + self.rules.future_ms)
+        until = self.ingest_until or int(time.time() * 1000) + self.clock_ahead_ms
+        tail = read_tail(self.bootstrap, self.topic, span_ms, until)
         while records := list(islice(tail, 10_000)):
             partition, offset, ingest, values = zip(*records, strict=True)
             places = (np.array(partition, np.int32), np.array(offset, np.int64), np.array(ingest, np.int64))
@@ -317,6 +331,12 @@ class PutGaps(_HBaseFunction):
         return pd.Series(0, index=at.index, dtype="int64")
 
 
+class PutClock(_HBaseFunction):
+    def eval(self, partition: pd.Series, records: pd.Series, *figures: pd.Series) -> pd.Series:
+        self.sink.put_clock(partition, records, *figures)
+        return pd.Series(0, index=records.index, dtype="int64")
+
+
 class PutFullReport(_HBaseFunction):
     def eval(self, version: pd.Series | int, province: pd.Series, city: pd.Series | str, cells: pd.Series) -> pd.Series:
         versions = pd.Series(version, index=cells.index)
@@ -368,6 +388,18 @@ class PutMinute(_RedisFunction):
 
 
 class PutProgress(_RedisFunction):
+    """Also asks now and then whether the log is still the one that the dashboard began to read."""
+
+    def open(self, function_context: FunctionContext) -> None:
+        super().open(function_context)
+        self.log = LogCheck(_bootstrap(function_context), _parameter(function_context, "topic"))
+        self.topic_id = _parameter(function_context, "topic_id")
+        self.run_id = _parameter(function_context, "run_id")
+        self.asked_at = -math.inf
+
     def eval(self, final_until: pd.Series, written: pd.Series) -> pd.Series:
+        if self.topic_id != "-" and time.monotonic() > self.asked_at + ASKED_EACH_S:
+            self.log.refuse_another(self.topic_id, self.run_id)
+            self.asked_at = time.monotonic()
         self.sink.put_progress(int(final_until.max()))
         return pd.Series(1, index=final_until.index, dtype="int64")

@@ -10,7 +10,8 @@ judge(payload BYTES, kafka_partition INT, kafka_offset BIGINT, ingest_time TIMES
   -> ROW<order_minute TIMESTAMP(3), share INT, pack BYTES, kafka_partition INT, read_from BIGINT, read_until BIGINT,
   last_ingest BIGINT ms>, a batch of rows a call; pack is NULL in all rows that carry none, read_until -1 in all that
   carry no stretch.
-  A record of a partition below 0 is none: it was left out (udfs/bodies.py). Never a WHERE before it: the planner puts
+  A record of a partition below 0 is none: it was left out (udfs/bodies.py), or its ingest time cannot be right and is
+  given as one before 2000. Never a WHERE before it: the planner puts
   that behind.
 settle(packs ARRAY<BYTES>) -> table of kind STRING and the columns of SETTLED_COLUMNS: `accepted` rows (pack, its number
   as key_share), one `keys` row (pack), `count` rows, `rejected` rows, `late` rows (key_minute, key_share, pack)
@@ -33,6 +34,7 @@ put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, of
 put_conflicting(version BIGINT ms, order_ids BIGINT) -> 0
 put_offsets_read(version BIGINT ms, partition INT, read_until BIGINT) -> 0
 put_gaps(at BIGINT ms, since BIGINT ms or 0, partition INT, expected BIGINT or -1, read_from BIGINT) -> 0
+put_clock(partition INT, records, offset_min, offset_max, offset_sum, ingest_min, ingest_max: BIGINT) -> 0
 put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
 put_provisional_minute, put_final_minute(minute BIGINT ms, province STRING, orders BIGINT, cents BIGINT) -> 1
 put_progress(final_until BIGINT ms, written BIGINT) -> 1
@@ -149,6 +151,7 @@ put_verdict_counts = _sink("PutVerdictCounts")
 put_conflicting = _sink("PutConflicting")
 put_offsets_read = _sink("PutOffsetsRead")
 put_gaps = _sink("PutGaps")
+put_clock = _sink("PutClock")
 put_marker = _sink("PutMarker")
 put_provisional_minute = _sink("PutMinute", final=False)
 put_final_minute = _sink("PutMinute", final=True)

@@ -34,6 +34,8 @@ from udfs.hbase_scan import rows_of_version
 from udfs.log_check import LogCheck
 
 HOUR_MS = 3_600_000
+EARLIEST_MS = 946_684_800_000 - HOUR_MS * 24 * 2
+"""Before this (epoch ms) nothing was read in its time, lateness and a minute taken off."""
 DAY_MS = 24 * HOUR_MS
 _VERSIONS_BACK = 3  # that are looked at for how far a partition was read
 HELD = "held "
@@ -90,10 +92,6 @@ def _covers(gap: Gap, partition: int, start: int, end: int) -> bool:
     if gap.start > gap.end or start > end:
         return (partition, start, end) == gap[:3]
     return partition == gap.partition and start <= gap.start and gap.end <= end
-
-
-class TopicReplaced(Exception):
-    """The topic is not the one that the run began to read: it was deleted, or deleted and made again."""
 
 
 class HBaseSink:
@@ -162,6 +160,28 @@ class HBaseSink:
         ]
         return self._put("offsets_read", rows)
 
+    def put_clock(self, partitions: Iterable[int], records: Iterable[int], *figures: Iterable[int]) -> int:
+        """Write how many records of a partition had an ingest time that cannot be right, since the run's start.
+
+        figures: least, greatest and sum of their offsets, least and greatest ingest time (epoch ms).
+        """
+        names = ("records", "offset_min", "offset_max", "offset_sum", "ingest_min", "ingest_max")
+        cells: dict[bytes, dict[bytes, bytes]] = {}
+        for partition, *values in zip(partitions, records, *figures, strict=True):
+            told = json.dumps({name: int(value) for name, value in zip(names, values, strict=True)})
+            key = f"{self.target.run_id}|{int(partition):05d}|clock".encode()
+            cells[key] = {f"{self._family}:clock".encode(): told.encode()}
+        self._refuse_another()
+
+        def put(connection: happybase.Connection) -> None:
+            # By the time of now, which says when the last of them came.
+            with connection.table("offsets_read").batch() as batch:
+                for key, cell in cells.items():
+                    batch.put(key, cell)
+
+        self._client.call(put)
+        return len(cells)
+
     def put_gaps(
         self,
         at: Iterable[int],
@@ -176,11 +196,32 @@ class HBaseSink:
         should be the one that the run was to begin with; `came`: the one that did.
         """
         holes: dict[int, list[Gap]] = defaultdict(list)
+        begun = []
         for minute, before, partition, due, offset in zip(at, since, partitions, expected, came, strict=True):
             start = int(due) if due >= 0 else self.target.start_offsets.get(int(partition), 0)
+            # What was read around a hole may have been wrong clocks and nothing else.
+            known = (int(time) if time >= EARLIEST_MS else 0 for time in (before, minute))
+            gap = Gap(int(partition), start, int(offset), *known)
             if start != offset:
-                holes[int(partition)].append(Gap(int(partition), start, int(offset), int(before), int(minute)))
+                holes[int(partition)].append(gap)
+            if due < 0 and gap.at:
+                begun.append((gap.partition, gap.at))
+        self._note_begin(begun)
         return sum(self._note_gaps(partition, gaps) for partition, gaps in holes.items())
+
+    def _note_begin(self, first: list[tuple[int, int]]) -> None:
+        """Note with which record the run began in each partition: (partition, ingest time less lateness, epoch ms)."""
+        if first:
+            self._refuse_another()
+            family = self._family
+
+            def put(connection: happybase.Connection) -> None:
+                with connection.table("offsets_read").batch() as batch:
+                    for partition, at in first:
+                        key = f"{self.target.run_id}|{partition:05d}|gaps".encode()
+                        batch.put(key, {f"{family}:began".encode(): str(at).encode()})
+
+            self._client.call(put)
 
     def _note_gaps(self, partition: int, gaps: list[Gap]) -> int:
         log, number = (self._log, partition) if partition >= 0 else (self._supply, -1 - partition)
@@ -318,7 +359,8 @@ class HBaseSink:
         """Whether a record that was lost may belong to the version: it came after what was read before the gap, and
         ingest time runs back by no more than the clock skew.
         """
-        return any(min(gap.since, gap.at) < marker.version + self.target.clock_skew_ms for gap in gaps)
+        behind = (min(gap.since, gap.at) if gap.at else gap.since for gap in gaps)
+        return any(time < marker.version + self.target.clock_skew_ms for time in behind)
 
     def _counts_unread(self, connection: happybase.Connection, version: int) -> bool:
         """Whether the version counts an offset behind those that the run had read by then, as it says."""
@@ -393,6 +435,7 @@ class HBaseSink:
             "job": run.get("job", ""),
             "logic": run.get("logic", ""),
             "topic": run.get("topic", ""),
+            "topic_id": run.get("topic_id", ""),
             "previous": [],
             "who": run.get("submitted_by", ""),
             "why": "first",
@@ -462,15 +505,8 @@ class HBaseSink:
         self._is_own = True
 
     def _refuse_another_log(self) -> None:
-        if self._log is None or not self.target.topic_id:
-            return
-        now = self._log.topic_id()
-        if now != self.target.topic_id:
-            what = "is gone" if now is None else f"has the id {now} now: it was deleted and made again"
-            raise TopicReplaced(
-                f"topic {self._log.topic} {what}; run {self.target.run_id} began with {self.target.topic_id} and marks "
-                "no version of another log; stop it and begin a new run"
-            )
+        if self._log is not None and self.target.topic_id:
+            self._log.refuse_another(self.target.topic_id, self.target.run_id)
 
     def _put(self, table: str, rows: list[tuple[str, int, dict[str, str]]]) -> int:
         self._refuse_another()

@@ -20,6 +20,10 @@ Hole = tuple[int, int]
 """Offsets of one partition that a job did not see: the first, and the one behind the last."""
 
 
+class TopicReplaced(Exception):
+    """The topic is not the one that the run began to read: it was deleted, or deleted and made again."""
+
+
 class LogCheck:
     """A topic at its brokers. Connects when it is first asked. Raises `KafkaException` if the brokers do not answer."""
 
@@ -43,11 +47,21 @@ class LogCheck:
             raise
         return found.replace("+", "-").replace("/", "_")
 
+    def refuse_another(self, topic_id: str, run_id: str) -> None:
+        """Raise `TopicReplaced` if the topic does not have this id any more, with which the run began."""
+        now = self.topic_id()
+        if now != topic_id:
+            what = "is gone" if now is None else f"has the id {now} now: it was deleted and made again"
+            raise TopicReplaced(
+                f"topic {self.topic} {what}; run {run_id} began with {topic_id} and counts nothing of another log; "
+                "stop it and begin a new run"
+            )
+
     def unexplained(self, partition: int, holes: Iterable[Hole]) -> dict[Hole, list[Hole]]:
         """What of each hole of a partition the log does not explain: what it has lost, and what has a record.
 
-        It explains offsets that it still reaches back to and has no record at: marks of transactions and what
-        compaction has taken leave such holes.
+        It explains offsets that it still reaches back to and has no record at: aborted transactions, the marks of all
+        transactions and what compaction has taken leave such holes.
         """
         wanted = sorted(holes)
         if not wanted:
@@ -55,7 +69,7 @@ class LogCheck:
         consumer = Consumer(
             {"bootstrap.servers": self._bootstrap, "group.id": "samewater-check", "enable.auto.commit": False}
             | {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
-            | {"isolation.level": "read_uncommitted"}
+            | {"isolation.level": "read_committed"}
         )
         try:
             place = TopicPartition(self.topic, partition)

@@ -1,55 +1,110 @@
 """What did the log's end bring, so that a worker that goes on knows the keys of minutes that are not complete yet?
 
 Reads Kafka, every partition from the given span before the newest ingest time of the one that is furthest behind, for
-that one holds the minutes open, up to its present end; writes nothing, joins no group. Imports nothing of ours.
+that one holds the minutes open, up to its present end; writes nothing, joins no group. Only what is committed. Imports
+nothing of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+EARLIEST_MS = 946_684_800_000
+"""Ingest times before this (epoch ms) are those of wrong clocks too."""
 SECONDS = 30
 """So long the brokers are waited for."""
 MOST = 1_000_000
 """Records of a partition: no more are read, the newest of them. Of 10,000 a second, in three partitions, 5 min."""
+AT_LEAST = 1_000
+"""So many offsets at the end of a partition say how far it reaches: ingest times run back a little."""
 
 
-def read_tail(bootstrap: str, topic: str, span_ms: int) -> Iterator[tuple[int, int, int, bytes | None]]:
+def read_tail(bootstrap: str, topic: str, span_ms: int, until_ms: int) -> Iterator[tuple[int, int, int, bytes | None]]:
     """(partition, offset, ingest time in epoch ms, value) of the records at the end of each partition of the topic.
 
-    Raises `KafkaException` if the brokers do not answer.
+    `until_ms`: ingest times from there on are those of wrong clocks, epoch ms. Raises `KafkaException` if the brokers
+    do not answer.
     """
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "samewater-tail", "enable.auto.commit": False}
-        | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
-    )
-    try:
+    with _reading(bootstrap) as consumer:
         reach: dict[int, tuple[int, int, int]] = {}
         for partition in sorted(consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
-            ingest = _newest(consumer, topic, partition, low, high)
+            ingest = _newest(consumer, topic, partition, (low, high), until_ms)
             if ingest is not None:
                 reach[partition] = ingest, low, high
         behind = min((newest for newest, _, _ in reach.values()), default=0)
         for partition, (_, low, high) in reach.items():
             since = TopicPartition(topic, partition, behind - span_ms)
             (begin,) = consumer.offsets_for_times([since], timeout=SECONDS)
-            yield from _records(consumer, topic, partition, max(begin.offset, low, high - MOST), high)
+            start = low if begin.offset < 0 else begin.offset  # negative: nothing is so young
+            for record in _records(consumer, topic, partition, max(start, low, high - MOST), high):
+                if EARLIEST_MS <= record[2] < until_ms:
+                    yield record
+
+
+def newest(bootstrap: str, topic: str, partitions: Iterable[int], until_ms: int) -> dict[int, int | None]:
+    """Partition -> greatest ingest time (epoch ms) at its end that is before `until_ms`; None if there is none.
+
+    Raises `KafkaException` if the brokers do not answer.
+    """
+    with _reading(bootstrap) as consumer:
+        found = {}
+        for partition in partitions:
+            reach = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
+            found[partition] = _newest(consumer, topic, partition, reach, until_ms)
+        return found
+
+
+@contextmanager
+def _reading(bootstrap: str) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "samewater-tail", "enable.auto.commit": False}
+        | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
+        | {"isolation.level": "read_committed"}
+    )
+    try:
+        yield consumer
     finally:
         consumer.close()
 
 
-def _newest(consumer: Consumer, topic: str, partition: int, low: int, high: int) -> int | None:
-    """The ingest time at the partition's end. Its last offsets need not be records: transactions leave marks there."""
+def _newest(consumer: Consumer, topic: str, partition: int, reach: tuple[int, int], until_ms: int) -> int | None:
+    """The ingest time at the partition's end. Its last offsets need not be records, for transactions leave marks there;
+    nor need its last records be of any use, if their clocks were wrong.
+    """
+    low, high = reach
     begin = high
     while begin > low:
-        begin = max(low, high - max(1, 8 * (high - begin)))
-        found = [ingest for _, _, ingest, _ in _records(consumer, topic, partition, begin, high)]
-        if found:
-            return max(found)
+        end, begin = begin, max(low, high - max(AT_LEAST, 8 * (high - begin)))
+        found = max(
+            (at for at in _ingest_times(consumer, topic, partition, begin, end) if EARLIEST_MS <= at < until_ms),
+            default=None,
+        )
+        if found is not None:
+            return found
     return None
+
+
+def _ingest_times(consumer: Consumer, topic: str, partition: int, begin: int, end: int) -> Iterator[int]:
+    """One by one, as `_records` would wait a second for as many as there are offsets where some have no record."""
+    consumer.assign([TopicPartition(topic, partition, begin)])
+    at = begin
+    while at < end:
+        message = consumer.poll(SECONDS)
+        if message is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no record of {topic} since {SECONDS} s"))
+        error, offset = message.error(), message.offset()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            return
+        if error is not None:
+            raise KafkaException(error)
+        assert offset is not None, "a record has an offset"
+        at = offset + 1
+        if offset < end:
+            yield message.timestamp()[1]
 
 
 def _records(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udfs.packs import Array
+from udfs.strict_json import EARLIEST_ORDER_TIME
 
 
 class Stretch(NamedTuple):
@@ -18,6 +19,7 @@ class Stretch(NamedTuple):
 
     `row`: of the batch, that of its record with the least ingest time: whatever stands on a version that ends after the
     ingest time of any of its records, the stretch stands on it too. `last`: the greatest ingest time in it, epoch ms.
+    Ingest times that cannot be right, given as before `EARLIEST_ORDER_TIME`, are neither unless there is no other.
     """
 
     row: int
@@ -33,12 +35,13 @@ def stretches_of(partition: Array, offset: Array, ingest: Array) -> list[Stretch
         return []
     together = np.argsort(partition, kind="stable")
     partitions, offsets, came = partition[together], offset[together], ingest[together]
+    in_time = np.where(came < EARLIEST_ORDER_TIME, np.iinfo(np.int64).max, came)
     breaks = (np.diff(partitions) != 0) | (np.diff(offsets) != 1)
     begins = np.concatenate(([0], np.flatnonzero(breaks) + 1))
     ends = np.concatenate((begins[1:], [len(offsets)]))
     return [
         Stretch(
-            int(together[begin + np.argmin(came[begin:end])]),
+            int(together[begin + np.argmin(in_time[begin:end])]),
             int(partitions[begin]),
             int(offsets[begin]),
             int(offsets[end - 1]) + 1,

@@ -4,6 +4,7 @@ CREATE TEMPORARY TABLE ${log_table} WITH (
   'topic' = '${topic}',
   'properties.bootstrap.servers' = '${bootstrap}',
   'properties.group.id' = '${run_id}',
+  'properties.isolation.level' = 'read_committed',
   'format' = 'raw',
   'scan.startup.mode' = 'specific-offsets',
   'scan.startup.specific-offsets' = '${start_offsets}',

@@ -8,6 +8,7 @@ CREATE TEMPORARY TABLE supply_log (
   'topic' = '${supply_topic}',
   'properties.bootstrap.servers' = '${bootstrap}',
   'properties.group.id' = '${run_id}',
+  'properties.isolation.level' = 'read_committed',
   'format' = 'raw',
   'scan.startup.mode' = 'specific-offsets',
   'scan.startup.specific-offsets' = '${supply_start_offsets}',

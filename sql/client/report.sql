@@ -10,6 +10,7 @@
 \i bind/${mode}/day_windows_of_verdicts;
 \i views/day_shares;
 \i views/conflicting_shares;
+\i views/clock_records;
 \i views/stretches;
 \i bind/${mode}/reading;
 \i bind/${mode}/reading_windows;
@@ -25,12 +26,16 @@ CREATE TEMPORARY VIEW offsets_read AS
 \i queries/offsets_read;
 CREATE TEMPORARY VIEW gaps AS
 \i queries/gaps;
+CREATE TEMPORARY VIEW clock_counts AS
+\i queries/clock_counts;
 \i bind/hbase/written;
 \i bind/hbase/marker_sink;
 \i bind/hdfs/daily_sales_files;
 \i bind/hdfs/rejected_files;
 EXECUTE STATEMENT SET BEGIN
 \i bind/hbase/mark_versions;
+\i bind/hbase/note_clock;
+\i bind/hbase/note_timeless_gaps;
 \i bind/hdfs/write_daily_sales;
 \i bind/hdfs/write_rejected;
 END;

@@ -1,5 +1,7 @@
--- What can be asked: the log by verdict (orders, packs, settled, verdicts, accepted), and what the runs wrote to HDFS.
+-- What can be asked: the log by verdict (orders, packs, settled, verdicts, accepted; clock_records: what stands in no time), and
+-- what the runs wrote to HDFS.
 \i client/orders
+\i views/clock_records;
 \i views/settled;
 \i views/late_packs;
 \i views/late_orders;

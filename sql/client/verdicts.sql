@@ -1,4 +1,5 @@
--- The verdict of every record, exactly one each: settled packs as rows, for people who ask. One row per record of the log.
+-- The verdict of every record that stands in time, exactly one each: settled packs as rows, for people who ask. One row per
+-- record of the log, but for clock_records.
 --
 -- reason: why malformed, or the first invalid field. event_time: of a timely record in the minute of its order time, else of its
 -- ingest time (a late one: in that hour), always on the business day that it stands on. Fields are NULL where they are not as

@@ -245,8 +245,9 @@ def test_readers_give_what_the_run_holds(story: Story):
 def test_the_dashboard_forgets_provisional_sums_late_and_nothing_else_by_the_clock(story: Story):
     """A hint in SQL that does not fit is left out without a word: what counts is the plan that runs."""
     plan = json.loads(compiled.read(story.local.settings, story.dashboard).plan)
-    kept = {node["type"]: state["ttl"] for node in plan["nodes"] for state in node.get("state", ())}
-    assert kept == {"stream-exec-group-aggregate_1": "6 h"}
+    kept = [(node["type"], state["ttl"]) for node in plan["nodes"] for state in node.get("state", ())]
+    assert len(kept) > 1, "there is no other state"
+    assert [of for of in kept if of[1] != "0 ms"] == [("stream-exec-group-aggregate_1", "6 h")]
 
 
 def test_each_function_of_a_plan_is_called_once_for_a_row(story: Story):

@@ -81,3 +81,11 @@ def test_of_two_archivers_at_once_one_does_the_work_and_a_gap_is_accepted_by_wor
     with pytest.raises(UserError, match="offsets 60 to 99, of which the range may need some"):
         job.find_range(settings, touched)
     assert "offsets 60 to 99" in local.samewater("reconcile", "--from", str(FIRST), "--topic", GAPPY, code=2)
+
+    # Made again, and longer than what is archived of the other log: it is no continuation.
+    order_log.delete_topic(settings, GAPPY)
+    order_log.create_topic(settings, GAPPY, 2)
+    send(0, 3_000)
+    for command in ((), ("--accept-gap",), ("--status",)):
+        refused = local.samewater("archive", "--topic", GAPPY, *command, code=2)
+        assert "was deleted and made again since it was archived" in refused

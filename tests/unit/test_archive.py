@@ -61,6 +61,11 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Any:
     return memory
 
 
+@pytest.fixture(autouse=True)
+def the_topic_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_reader, "topic_id", lambda *_: "an-id")
+
+
 def write(files: Any, settings: Settings, run_id: str, spans: dict[int, Span], name: str = "part-0") -> None:
     """What the job writes: a file for each ingest hour."""
     by_hour: dict[int, list[tuple[int, int]]] = {}
@@ -243,6 +248,15 @@ def test_a_range_does_not_end_at_an_archived_record_whose_clock_was_ahead():
     ends_with_it = Archive(TOPIC, archive.segments[:1])
     # The log goes on where the archive ends, within the range.
     assert wanted(ends_with_it, {0: Span(40, 100)}, 27, 60) == {0: Span(20, 70)}
+
+
+def test_a_range_that_may_have_gone_on_in_a_gap_behind_the_edge_is_refused():
+    """The archive ends within the range, and the log begins behind it: nobody knows what was between."""
+    archive = archive_of({0: Span(0, 40)})
+    for log in (Span(90, 120), Span(120, 120)):
+        with pytest.raises(Gone, match=f"offsets 40 to {log.start - 1}"):
+            wanted(archive, {0: log}, 20, 45)
+    assert wanted(archive, {0: Span(90, 120)}, 5, 20) == {0: Span(0, 30)}
 
 
 def test_a_range_behind_the_edge_is_the_logs_own():
@@ -511,3 +525,19 @@ def test_where_the_log_is_read_from_is_no_part_of_the_logic(asked: Callable[...,
 def test_streaming_reads_no_archive():
     with pytest.raises(UserError, match="streaming reads the log alone"):
         job.Request("daily_report", "streaming", TOPIC, source="archive")
+
+
+def test_a_topic_that_is_made_again_does_not_go_on_in_the_archive_of_the_other(hbase: FakeHBase):
+    connection: Any = hbase
+    first = read_archive(connection, TOPIC).of_log("one")
+    after = move_edge(connection, archive_edge.claim(connection, first), a_segment("run-0", {0: Span(0, 25)}))
+    assert after.topic_id == read_archive(connection, TOPIC).topic_id == "one"
+    assert read_archive(connection, TOPIC).of_log("one") == after
+    with pytest.raises(UserError, match="was deleted and made again since it was archived"):
+        read_archive(connection, TOPIC).of_log("two")
+
+
+def test_an_archive_of_an_earlier_release_takes_the_id_of_the_topic_that_it_finds(hbase: FakeHBase):
+    connection: Any = hbase
+    move_edge(connection, read_archive(connection, TOPIC), a_segment("run-0", {0: Span(0, 25)}))
+    assert read_archive(connection, TOPIC).of_log("two").topic_id == "two"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -54,7 +55,8 @@ def test_each_function_has_a_body():
 
 def context(rules: Rules) -> Any:
     """As much of PyFlink's as the functions ask: the parameters of a job."""
-    parameters = {**rules.as_parameters(), "kafka.bootstrap": "one=9092+other=9093", "topic": "orders"}
+    of_run = {"kafka.bootstrap": "one=9092+other=9093", "topic": "orders", "ingest_until": "0"}
+    parameters = {**rules.as_parameters(), **of_run, "clock_ahead_ms": "3600000"}
     return SimpleNamespace(get_job_parameter=lambda name, _: parameters[name.removeprefix(PREFIX)])
 
 
@@ -157,4 +159,5 @@ def test_the_end_of_the_log_is_read_once_for_a_share_that_goes_on_and_never_for_
     with mock.patch.object(bodies, "read_tail", tail):
         for share, number in ((0, 1), (0, 2), (1, 2), (1, 3), (2, 1)):
             assert list(worker.eval(pack, share, number))
-    assert asked == [("one:9092,other:9093", "orders", 2 * 6 * MINUTE_MS)]
+    assert [arguments[:3] for arguments in asked] == [("one:9092,other:9093", "orders", 2 * 6 * MINUTE_MS)]
+    assert asked[0][3] == pytest.approx(time.time() * 1000 + 60 * MINUTE_MS, abs=MINUTE_MS)

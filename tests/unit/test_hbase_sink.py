@@ -16,7 +16,8 @@ from flink_jobs import full_store, runs, stores
 from flink_jobs.settings import DEFAULT_FILE, Settings, Time
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_scan import scan_daily_sales
-from udfs.hbase_sink import DAY_MS, HELD, HOUR_MS, Gap, HBaseSink, HBaseTarget, Marker, TopicReplaced
+from udfs.hbase_sink import DAY_MS, HELD, HOUR_MS, Gap, HBaseSink, HBaseTarget, Marker
+from udfs.log_check import LogCheck, TopicReplaced
 
 RUN, DAY = "daily_report-streaming-x", dt.date(2025, 11, 11)
 START = Time().day_start(DAY)
@@ -269,6 +270,8 @@ class Log:
     def topic_id(self) -> str | None:
         return self.id
 
+    refuse_another = LogCheck.refuse_another
+
     def unexplained(self, partition: int, holes: Any) -> dict[tuple[int, int], list[tuple[int, int]]]:
         found = {}
         for start, end in holes:
@@ -497,3 +500,37 @@ def test_nothing_is_marked_once_the_topic_is_another(topic_id, says):
     with pytest.raises(TopicReplaced, match=says):
         mark(made, START + HOUR_MS)
     assert runs.markers(hbase, str(DAY), RUN, "s") == {}
+
+
+def test_wrong_clocks_are_counted_by_partition_and_the_newest_count_stands():
+    made, hbase = watched(Log())
+    made.put_clock([0, 2], [1, 5], [7, 3], [7, 9], [7, 30], [12, 13], [12, 99])
+    made.put_clock([0], [2], [7], [8], [15], [12], [2_600_000_000_000])
+    found = stores.read_clock(hbase, RUN, "s")
+    assert {p: one[:3] for p, one in found.items()} == {0: (2, 12, 2_600_000_000_000), 2: (5, 13, 99)}
+    assert stores.read_gaps(hbase, RUN, "s") == [] and stores.read_clock(hbase, "another", "s") == {}
+
+
+def test_with_which_record_a_run_began_is_told_once():
+    made, hbase = watched(Log())
+    assert stores.read_began(hbase, RUN, "s") is None
+    made.put_gaps([START + 120_000, START + 60_000], [0, 0], [0, 1], [-1, -1], [7, 0])
+    gap(made, 12, 20, at=START)
+    assert stores.read_began(hbase, RUN, "s") == START + 60_000
+
+
+@pytest.mark.parametrize(("since", "at"), [(START + HOUR_MS, -28_800_000), (-28_800_000, START + 9 * HOUR_MS)])
+def test_a_gap_beside_wrong_clocks_holds_back_what_may_lack_its_records(since, at):
+    """What was read before or behind it says nothing of time: then the other side does, or all may lack them."""
+    made, hbase = watched(Log(first=20))
+    run = register(hbase, "streaming")
+    made.put_gaps([at], [since], [0], [12], [20])
+    (gap_,) = stores.read_gaps(hbase, RUN, "s")
+    assert (gap_.since, gap_.at) == (max(since, 0), max(at, 0))
+    for hour in (START + HOUR_MS // 2 * 1, START + 10 * HOUR_MS):
+        version = hour - hour % HOUR_MS + HOUR_MS
+        see(made, version, 11, 12)
+        mark(made, version)
+    held = runs.held_versions(hbase, str(DAY), run).keys()
+    assert START + 11 * HOUR_MS in held
+    assert stores.read_began(hbase, RUN, "s") is None

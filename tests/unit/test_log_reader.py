@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from flink_jobs import log_reader
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import PROBED, SLACK_MS, LogReader, Span, reached
+from flink_jobs.log_reader import PROBED, SLACK_MS, Begin, LogReader, Span, begin_of, reached
 from flink_jobs.order_log import HEARTBEAT
 from flink_jobs.settings import HOUR_MS, MINUTE_MS
 
@@ -152,6 +152,37 @@ def test_what_has_no_record_says_nothing_of_time(holes: range) -> None:
     log = {n: at for n, at in (days_of(3000) | {360: NOON + 15 * HOUR_MS}).items() if n not in holes}
     found = [o for _, o in offsets(Broker({0: log}), NOON, NOON + 12 * HOUR_MS)]
     assert found == [n for n in range(720) if n != 360]
+
+
+def test_a_place_is_not_judged_by_the_one_record_that_a_hole_leaves() -> None:
+    """A wrong clock, and behind it an aborted transaction."""
+    log = {n: at for n, at in (days_of(3000) | {360: NOON + 15 * HOUR_MS}).items() if not 361 <= n < 462}
+    found = [o for _, o in offsets(Broker({0: log}), NOON, NOON + 12 * HOUR_MS)]
+    assert found == [n for n in range(720) if n in log and n != 360]
+
+
+def test_a_clock_that_is_wrong_for_ever_is_not_where_each_later_range_begins() -> None:
+    broker = Broker({0: days_of(3000) | {5: NOON + 27 * 365 * 24 * HOUR_MS}})
+    (span,) = reader(broker).spans(NOON + 40 * HOUR_MS, NOON + 41 * HOUR_MS).values()
+    assert 2400 - 60 - PROBED <= span.start <= 2400
+    assert [o for _, o in offsets(broker, NOON + 40 * HOUR_MS, NOON + 41 * HOUR_MS)] == list(range(2400, 2460))
+
+
+def test_a_cut_partition_that_begins_with_a_wrong_clock_is_cut_all_the_same() -> None:
+    log = {n: NOON + n * MINUTE_MS for n in range(1000, 1200)} | {1000: NOON // 1000}
+    with pytest.raises(UserError, match="begins at offset 1000"):
+        offsets(Broker({0: log}, first=1000), NOON + 900 * MINUTE_MS, NOON + 1100 * MINUTE_MS)
+    found = offsets(Broker({0: log}, first=1000), NOON + 1010 * MINUTE_MS, NOON + 1012 * MINUTE_MS)
+    assert found == [(0, 1010), (0, 1011)]
+
+
+def test_a_log_is_whole_from_where_the_partition_begins_that_has_lost_most() -> None:
+    whole = Broker({0: {0: NOON + 7}, 1: {0: NOON + 9}, 2: {}})
+    assert reader(whole).begins() == Begin(NOON + 7, NOON + 7)
+    cut = begin_of({0: NOON, 1: NOON + 50, 2: NOON + 20}, {0: 5, 1: 9, 2: 3})
+    assert cut == Begin(NOON, NOON + 50)
+    assert begin_of({0: NOON, 1: NOON + 50}, {0: 5, 1: 0}) == Begin(NOON, NOON)  # one that was added later
+    assert begin_of({}, {}) is None
 
 
 def test_the_oracle_reads_on_until_a_day_of_heartbeats_has_shown_that_nothing_more_comes() -> None:

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from tests.unit.test_log_reader import NOON, Broker
+from tests.unit.test_log_reader import NOON, Broker, Message
 from udfs import log_tail
+
+UNTIL = NOON + 1_000_000
 
 
 class Client(Broker):
@@ -20,13 +22,18 @@ class Client(Broker):
     def assign(self, places: list[TopicPartition]) -> None:
         self.incremental_assign(places)
 
+    def poll(self, timeout: float) -> Message | None:
+        return None if self.silent or not self.queue else self.queue.pop(0)
+
     def close(self) -> None:
         self.closed = True
 
 
 def places(monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int) -> list[tuple[int, int]]:
     monkeypatch.setattr(log_tail, "Consumer", lambda options: client)
-    found = [(partition, offset) for partition, offset, _, _ in log_tail.read_tail("kafka:9092", "orders", span_ms)]
+    found = [
+        (partition, offset) for partition, offset, _, _ in log_tail.read_tail("kafka:9092", "orders", span_ms, UNTIL)
+    ]
     assert client.closed
     return found
 
@@ -58,3 +65,18 @@ def test_a_broker_that_falls_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(KafkaException, match="no record of orders since 2 s") as raised:
         places(monkeypatch, Client({0: {0: NOON}}, silent=True), 5)
     assert raised.value.args[0].code() == KafkaError._TIMED_OUT
+
+
+def test_a_wrong_clock_at_the_end_is_no_end_and_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {offset: NOON + offset for offset in range(40)}
+    client = Client({0: {**records, **dict.fromkeys(range(40, 60), UNTIL)}, 1: {3: UNTIL}})
+    assert places(monkeypatch, client, 2) == [(0, 37), (0, 38), (0, 39)]
+    found = log_tail.newest("kafka:9092", "orders", [0, 1], UNTIL)
+    assert found == {0: NOON + 39, 1: None}
+
+
+def test_a_burst_of_clocks_in_seconds_at_the_end_is_no_end_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {offset: NOON + offset for offset in range(40)} | dict.fromkeys(range(40, 1_500), NOON // 1000)
+    client = Client({0: records})
+    assert places(monkeypatch, client, 2) == [(0, 37), (0, 38), (0, 39)]
+    assert log_tail.newest("kafka:9092", "orders", [0], UNTIL) == {0: NOON + 39}

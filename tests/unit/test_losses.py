@@ -46,6 +46,9 @@ class Lost:
     def topic_id(self) -> str:
         return "one"
 
+    def refuse_another(self, topic_id: str, run_id: str) -> None:
+        pass
+
     def unexplained(self, partition: int, holes: Any) -> Any:
         return {hole: [hole] for hole in holes}
 
@@ -126,7 +129,7 @@ def test_a_batch_behind_a_gap_is_refused_until_somebody_accepts_it(hbase, settin
     assert list(runs.markers(hbase, DAY, RUN, "b")) == [END]
     assert (runs.published(hbase, runs.REPORT, DAY) is None) is provisional
     assert losses.notes_of_day(settings, hbase, DAY) == [
-        f"run {RUN} stands without partition 0: offsets 5 to 7 (3), by somebody's word"
+        f"run {RUN} has the day without partition 0: offsets 5 to 7 (3)"
     ]
     assert losses.stands_without(settings, hbase, run, "2025-11-12") == []
 
@@ -227,3 +230,55 @@ def test_who_accepts_while_a_marker_is_held_back_finds_it_marked(hbase: Any, set
     monkeypatch.setattr(hbase_sink.HBaseSink, "_put_markers", meanwhile)
     made.mark([Marker(END, 1, 2, Decimal("3.50"))])
     assert list(runs.markers(hbase, DAY, RUN, "b")) == [END]
+
+
+@pytest.mark.parametrize(
+    ("begins", "partial"),
+    [
+        (START - 1, None),
+        (START + MINUTE, None),  # a heartbeat comes each minute
+        (START + MINUTE + 1, "partial: its log begins at 2025-11-11 00:01:00"),
+        (END - 1, "partial: its log begins at 2025-11-11 23:59:59"),
+        (END + 5, "partial: its log begins at 2025-11-12 00:00:00"),  # of a partition that retention cut there
+    ],
+)
+def test_the_day_within_which_the_log_begins_is_partial(settings, hbase, begins, partial):
+    run = a_run(hbase, log_begins=begins)
+    assert losses.lacks(settings, hbase, run, DAY) == ([partial] if partial else [])
+    hbase.table("versions").put(f"{DAY}|{RUN}".encode(), {b"m:b" + str(END).encode(): b"{}"})
+    assert losses.notes_of_day(settings, hbase, DAY) == ([f"run {RUN} has the day {partial}"] if partial else [])
+
+
+def test_of_a_topic_that_was_empty_the_first_record_says_where_the_log_begins(settings, hbase):
+    run = a_run(hbase, mode="streaming")
+    assert losses.begins(settings, hbase, run) is None and losses.lacks(settings, hbase, run, DAY) == []
+    a_sink("streaming").put_gaps([START + 2 * HOUR_MS - settings.time.lateness_ms], [0], [0], [-1], [0])
+    assert losses.begins(settings, hbase, run) == START + 2 * HOUR_MS
+    assert losses.lacks(settings, hbase, run, DAY) == ["partial: its log begins at 2025-11-11 02:00:00"]
+    assert losses.lacks(settings, hbase, run, "2025-11-12") == []
+    assert losses.lacks(settings, hbase, run, "2025-11-10") != []
+
+
+@pytest.mark.parametrize(
+    ("begins", "edge", "now", "lost"),
+    [
+        ({0: 5, 1: 0}, {}, "one", None),
+        ({0: 6, 1: 0}, {}, "one", "retention took partition 0: offsets 5 to 5 (1)"),
+        ({0: 6, 1: 0}, {"0": 6}, "one", None),  # the archive had it
+        ({0: 99, 1: 0}, {}, "one", "retention took partition 0: offsets 5 to 29 (25)"),
+        ({0: 0, 1: 99}, {}, "one", None),  # of which nothing was to be read
+        ({0: 0, 1: 0}, {}, "two", "deleted and made again"),
+    ],
+)
+def test_a_batch_that_does_not_tell_what_it_read_is_refused_if_retention_came_so_far(
+    settings, hbase, monkeypatch, begins, edge, now, lost
+):
+    run = a_run(hbase, start_offsets={"0": 5, "1": 7}, end_offsets={"0": 30, "1": 7}, edge_offsets=edge)
+    monkeypatch.setattr(losses.order_log, "topic_id", lambda *_: now)
+    monkeypatch.setattr(losses.order_log, "topic_start_offsets", lambda *_: begins)
+    if lost is None:
+        losses.refuse_retention(settings, run)
+    else:
+        with pytest.raises(UserError) as refused:
+            losses.refuse_retention(settings, run)
+        assert lost in str(refused.value)

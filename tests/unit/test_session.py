@@ -45,6 +45,7 @@ def test_a_streaming_run_of_subtasks_without_a_partition_is_refused_for_no_windo
     day = dt.date(2025, 11, 11)
     monkeypatch.setattr(job, "find_range", lambda *_: Found(dict.fromkeys(range(3), Span(0, 9)), None))
     monkeypatch.setattr(order_log, "topic_id", lambda *_: "an-id")
+    monkeypatch.setattr(order_log, "open_door", lambda *_: None)
     request = job.Request("daily_report", mode, "orders", day, day, parallelism=subtasks)
     with pytest.raises(UserError, match="give --parallelism 3 or less") if refused else nullcontext():
         assert job.prepare(Settings.load(), request, {}).options["parallelism.default"] == str(subtasks)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.stretches import Stretch, stretches_of
+from udfs.strict_json import EARLIEST_ORDER_TIME
 
 held = st.dictionaries(st.integers(0, 3), st.sets(st.integers(0, 40), max_size=30).map(sorted), max_size=4)
 
@@ -20,7 +21,7 @@ def batches(log: dict[int, list[int]], chance: st.DataObject) -> list[list[tuple
     while left:
         partition = chance.draw(st.sampled_from(sorted(left)))
         offset = left[partition].pop(0)
-        mixed.append((partition, offset, chance.draw(st.integers(0, 5))))
+        mixed.append((partition, offset, EARLIEST_ORDER_TIME + chance.draw(st.integers(0, 5))))
         if not left[partition]:
             del left[partition]
     cuts = sorted(chance.draw(st.sets(st.integers(1, max(1, len(mixed) - 1)), max_size=4)))
@@ -74,3 +75,9 @@ def test_offsets_that_run_back_are_another_stretch():
 
 def test_no_record_no_stretch():
     assert stretches_of(*(np.zeros(0, int) for _ in range(3))) == []
+
+
+def test_a_wrong_clock_gives_a_stretch_neither_its_row_nor_its_time():
+    wrong, at = 300_000, 1_762_833_600_000
+    assert told([(0, 1, wrong), (0, 2, at + 9), (0, 3, at), (0, 4, wrong)]) == [Stretch(2, 0, 1, 5, at + 9)]
+    assert told([(0, 1, wrong), (0, 2, wrong)]) == [Stretch(0, 0, 1, 3, wrong)]

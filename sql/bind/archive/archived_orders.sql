@@ -3,11 +3,11 @@
 -- A record of the files that is outside the range has the partition -1, and no WHERE: the planner puts a condition behind a
 -- function that the records go through, and one that takes many at once (judge) would have taken it all the same.
 CREATE TEMPORARY VIEW orders AS
-SELECT payload, kafka_partition, kafka_offset, ingest_ltz, CAST(ingest_ltz AS TIMESTAMP(3)) - ${lateness} AS safe_time
+SELECT payload, kafka_partition, kafka_offset, ingest_ltz, ingest_time, ${safe_time} AS safe_time
 FROM (
   SELECT payload, CASE WHEN ${archived_offsets} THEN kafka_partition ELSE -1 END AS kafka_partition, kafka_offset,
-         TO_TIMESTAMP_LTZ(ingest_time, 3) AS ingest_ltz
+         TO_TIMESTAMP_LTZ(ingest_time, 3) AS ingest_ltz, ingest_time
   FROM archive_files
   UNION ALL
-  SELECT payload, kafka_partition, kafka_offset, ingest_ltz
+  SELECT payload, kafka_partition, kafka_offset, ingest_ltz, ingest_time
   FROM orders_behind_the_edge)

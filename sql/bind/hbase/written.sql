@@ -24,3 +24,4 @@ UNION ALL
 SELECT put_gaps(${minute_ms}, since, kafka_partition, expected, read_from),
        gap_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2)), 0
 FROM gaps
+WHERE gap_time >= ${no_time} + INTERVAL '1' DAY
