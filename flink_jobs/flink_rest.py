@@ -119,6 +119,21 @@ def source_metrics(settings: Settings, cluster: str, flink_job: str, endings: tu
     return found
 
 
+def watermark(settings: Settings, cluster: str, flink_job: str) -> int | None:
+    """The least watermark that any task of a job has been given (a rowtime in ms); None while one has had none.
+
+    What stands on an earlier time has gone through all of the job, or there was nothing.
+    """
+    least: list[int] = []
+    for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
+        if not vertex["name"].startswith("Source: "):  # which is given none
+            told = ask(settings, cluster, f"jobs/{flink_job}/vertices/{vertex['id']}/watermarks")
+            if len(told) < vertex["parallelism"]:
+                return None
+            least += [int(one["value"]) for one in told]
+    return min(least) if least and min(least) > 0 else None
+
+
 def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
     """Wait until every task of a job runs; raises `UserError` with the cause if it fails or takes too long."""
 

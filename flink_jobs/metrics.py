@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, TypeVar
 from flink_jobs import archive_edge, flink_rest, losses, runs, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import reached
-from flink_jobs.order_log import topic_end_offsets, topic_id, topic_max_ingest, topic_start_offsets
-from flink_jobs.settings import Settings
+from flink_jobs.order_log import open_door, topic_end_offsets, topic_id, topic_max_ingest, topic_start_offsets
+from flink_jobs.settings import DAY_MS, HOUR_MS, MINUTE_MS, Settings
 
 T = TypeVar("T")
 PREFIX = "samewater_"
@@ -54,6 +54,11 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
         (*_JOB, "partition"),
         "Offsets that the log had lost before the run read them, and that nobody has accepted.",
     ),
+    "clock_records": (
+        (*_JOB, "partition"),
+        "Records with an ingest time that cannot be right, since the run's start; 0 a day after the last of them.",
+    ),
+    "clock_door_open": (("topic",), "1 if the broker takes records whose ingest time is far ahead of its clock."),
     "topic_replaced": (_JOB, "1 if the topic is not the one that the run began to read."),
     "screen_behind_seconds": (("run",), "How far the final minutes on the screen are behind what the log could give."),
     "report_behind_seconds": (("run",), "How far the last marked version is behind what the log could give."),
@@ -69,7 +74,6 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
 BAD = ("malformed", "invalid", "future", "late", "late_copy", "duplicate")
 SINKS = {"redis_sink.py": "redis", "hbase_sink.py": "hbase", "org.apache.hadoop": "hdfs"}
 """What stands in the stack trace of a failure that a store caused -> the store."""
-HOUR_MS = 3_600_000
 
 
 class Sample(NamedTuple):
@@ -128,29 +132,35 @@ class Watch:
             except UserError as silent:
                 look.silent[server] = str(silent)
             look.add("server_up", (server,), float(server not in look.silent))
-        newest, starts, ends, topic_id = answers.get("kafka", ({}, {}, {}, ""))
+        newest, starts, ends, topic_id, door = answers.get("kafka", ({}, {}, {}, "", None))
+        if "kafka" in answers:
+            look.add("clock_door_open", (self._topic,), float(door is not None))
         _log(look, self._topic, newest, self._before)
         self._before = newest
         if "hbase" in answers:
             running, facts = answers["hbase"]
+            reached_by: dict[str, int] = {}
             for run in running:
                 _log_of_run(look, run, topic_id, facts.lost.get(run.run_id, []))
+                _clocks(look, run, facts.clock.get(run.run_id, {}))
                 cluster = f"flink-{run.cluster}"
                 if cluster in answers:
                     living = {job["jid"]: job for job in answers[cluster]}
                     try:
                         _job(look, self._settings, run, living, newest, ends)
+                        if run.flink_job_id in living:
+                            reached_by[run.run_id] = _done_until(self._settings, run)
                     except UserError as silent:
                         look.silent[cluster] = str(silent)
-            self._results(look, facts, newest, "redis" in answers)
+            self._results(look, facts, newest, reached_by, "redis" in answers)
             if facts.archived is not None:
                 edge, last = facts.archived
                 _archive(look, self._topic, edge, last, newest, starts)
         return look
 
-    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int], str]:
+    def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int], str, str | None]:
         of = (self._settings, self._topic)
-        return topic_max_ingest(*of), topic_start_offsets(*of), topic_end_offsets(*of), topic_id(*of)
+        return topic_max_ingest(*of), topic_start_offsets(*of), topic_end_offsets(*of), topic_id(*of), open_door(*of)
 
     def _ask_hdfs(self) -> None:
         with stores.hdfs(self._settings) as files:
@@ -164,7 +174,11 @@ class Watch:
             ]
             published = list(runs.list_published(connection))
             facts = _Facts(
-                screen=next((p.run_id for report, _, p, _ in published if report == runs.DASHBOARD), None),
+                # One that reads another topic says nothing of this one.
+                screen=next(
+                    (p.run_id for report, _, p, _ in published if report == runs.DASHBOARD and p.topic in ("", topic)),
+                    None,
+                ),
                 published_at={
                     report: max(dt.datetime.fromisoformat(p.at) for r, _, p, _ in published if r == report and p.at)
                     for report in {r for r, _, p, _ in published if p.at}
@@ -174,8 +188,12 @@ class Watch:
             )
             for run in running:
                 facts.lost[run.run_id] = losses.unaccepted(connection, run)
+                facts.clock[run.run_id] = stores.read_clock(connection, run.run_id, run.family)
                 # Readers do not wait for a replay that nobody is shown.
                 awaited = run.job == runs.REPORT and not run.provisional
+                if awaited:
+                    began = losses.begins(self._settings, connection, run)
+                    facts.begins = min(filter(None, (facts.begins, began)), default=None)
                 last = runs.last_version(connection, run) if awaited else None
                 if last is not None:
                     facts.last_versions[run.run_id] = last
@@ -183,7 +201,17 @@ class Watch:
                     facts.verdicts[run.run_id] = (day, *_verdicts(connection, run, day, last))
             return running, facts
 
-    def _results(self, look: Look, facts: _Facts, newest: Mapping[int, int | None], redis_answers: bool) -> None:
+    def _results(
+        self,
+        look: Look,
+        facts: _Facts,
+        newest: Mapping[int, int | None],
+        done: Mapping[str, int],
+        redis_answers: bool,
+    ) -> None:
+        """`done`: run -> up to where its job has gone through the log (`_done_until`). It gives no figure of a minute
+        or hour in which there was no record, and is not behind for that.
+        """
         now = time.time()
         for report, at in facts.published_at.items():
             look.add("publication_age_seconds", (report,), now - at.timestamp())
@@ -201,11 +229,15 @@ class Watch:
         if facts.screen is not None and redis_answers:
             final = stores.read_final_until(stores.redis(self._settings), self._settings, facts.screen)
             if final is not None:
-                look.add("screen_behind_seconds", (facts.screen,), max(0, until - until % 60_000 - final) / 1000)
+                known = max(final, done.get(facts.screen, 0))
+                look.add("screen_behind_seconds", (facts.screen,), max(0, until - until % MINUTE_MS - known) / 1000)
         for run_id, version in facts.last_versions.items():
-            look.add("report_behind_seconds", (run_id,), max(0, until - until % HOUR_MS - version) / 1000)
-        if facts.last_versions:  # else no report runs that could be published
-            closed = times.day_of(until) - dt.timedelta(days=1)
+            known = max(version, done.get(run_id, 0))
+            behind = max(0, until - until % HOUR_MS - (known - known % HOUR_MS))
+            look.add("report_behind_seconds", (run_id,), behind / 1000)
+        closed = times.day_of(until) - dt.timedelta(days=1)
+        # Else no report runs that could be published, or nobody has ever seen a record of that day.
+        if facts.last_versions and (facts.begins or 0) < times.day_end(closed):
             open_for = 0.0 if str(closed) in facts.published_days else (until - times.day_end(closed)) / 1000
             look.add("day_unpublished_seconds", (str(closed),), open_for)
 
@@ -214,7 +246,8 @@ class Watch:
 class _Facts:
     """What HBase holds. `verdicts`: run -> day, verdict counts of its last version, and of the one before; `archived`:
     partition -> edge, and the newest segment, None if nothing of the topic is archived; `lost`: run -> what it did not
-    see of the log.
+    see of the log; `clock`: run -> what it met of wrong clocks; `begins`: where
+    the log of the report that is awaited begins, epoch ms.
     """
 
     screen: str | None
@@ -224,6 +257,15 @@ class _Facts:
     last_versions: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, dict[str, int], dict[str, int]]] = field(default_factory=dict)
     lost: dict[str, list[stores.Gap]] = field(default_factory=dict)
+    clock: dict[str, dict[int, stores.Clock]] = field(default_factory=dict)
+    begins: int | None = None
+
+
+def _done_until(settings: Settings, run: runs.Run) -> int:
+    """Up to which event time (epoch ms) a job has gone through the log; 0 if it does not say."""
+    mark = flink_rest.watermark(settings, run.cluster, run.flink_job_id)
+    # A job's rowtime is the time on the business zone's clocks.
+    return 0 if mark is None else mark - int(settings.time.offset.total_seconds()) * 1000
 
 
 def _verdicts(connection: Any, run: runs.Run, day: str, version: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -259,6 +301,13 @@ def _log_of_run(look: Look, run: runs.Run, topic_id: str, gaps: list[stores.Gap]
         lost[gap.partition] += max(1, gap.end - gap.start)
     for partition, offsets in sorted(lost.items()):
         look.add("offsets_lost", (run.run_id, run.job, str(partition)), offsets)
+
+
+def _clocks(look: Look, run: runs.Run, found: Mapping[int, stores.Clock]) -> None:
+    """What a run met of wrong clocks; what is a day old is for those who look it up."""
+    for partition, clock in sorted(found.items()):
+        is_new = time.time() * 1000 - clock.at < DAY_MS
+        look.add("clock_records", (run.run_id, run.job, str(partition)), float(clock.records if is_new else 0))
 
 
 def _archive(

@@ -15,11 +15,11 @@ from typing import Any
 
 import happybase
 
-from flink_jobs import flink_rest, readers, runs, stores
+from flink_jobs import flink_rest, losses, readers, runs, stores
 from flink_jobs.alerts import Rule, firing, load_rules
 from flink_jobs.errors import UserError
-from flink_jobs.metrics import HOUR_MS, Watch
-from flink_jobs.settings import Settings
+from flink_jobs.metrics import Watch
+from flink_jobs.settings import HOUR_MS, Settings
 from flink_jobs.stores import ALL
 from serving.feed import Feed
 from serving.picture import day_start
@@ -205,6 +205,7 @@ def published_day(
         "orders": int(country.get("orders", 0)),
         "amount": country.get("amount", "0.00"),
         "users": int(country.get("users", 0)),
+        "lacks": losses.lacks(settings, connection, run, day) or None,
         "differs": "it has no marker" if marker is None else readers.against_marker(table, marker),
     }
 

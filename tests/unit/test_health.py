@@ -16,7 +16,8 @@ from flink_jobs.health import _families
 from flink_jobs.log_reader import Span
 from flink_jobs.metrics import METRICS, Look, Sample
 from flink_jobs.runs import Run
-from flink_jobs.stores import Gap
+from flink_jobs.settings import Settings
+from flink_jobs.stores import Clock, Gap
 
 MINUTE = 60_000
 NOON = 1_762_833_600_000  # 2025-11-11 12:00 in Shanghai
@@ -105,6 +106,13 @@ def test_a_run_that_saw_all_of_its_own_topic_is_no_alert_nor_one_of_a_release_th
         ("archive_lost_records", ("orders", "0"), 0, 1, "ArchiveLostRecords"),
         ("offsets_lost", ("r", "daily_report", "0"), 0, 1, "OffsetsLost"),
         ("topic_replaced", ("r", "daily_report"), 0, 1, "TopicReplaced"),
+        ("clock_records", ("r", "daily_report", "0"), 0, 1, "ClockRecords"),
+        ("clock_door_open", ("orders",), 0, 1, "ClockDoorOpen"),
+        ("job_failures_last_hour", ("r", "daily_report"), 3, 4, "JobFailsAgainAndAgain"),
+        ("partition_behind_seconds", ("orders", "0"), 90, 91, "PartitionStalled"),
+        ("log_silent_seconds", ("orders",), 120, 121, "LogSilent"),
+        ("screen_behind_seconds", ("r",), 120, 121, "ScreenBehind"),
+        ("report_behind_seconds", ("r",), 7200, 7201, "ReportBehind"),
         ("archive_behind_seconds", ("orders",), 172_800, 172_801, "ArchiveBehind"),
     ],
 )
@@ -112,6 +120,78 @@ def test_a_rule_fires_past_its_threshold_and_not_before(metric, labels, well, il
     rules = load_rules()
     assert firing(rules, [Sample(metric, labels, well)]) == []
     assert [told.name for told in firing(rules, [Sample(metric, labels, ill)])] == [alert]
+
+
+def test_no_rule_is_without_a_test_of_its_threshold():
+    (marks,) = [m for m in test_a_rule_fires_past_its_threshold_and_not_before.pytestmark if m.name == "parametrize"]
+    assert {row[4] for row in marks.args[1]} == {rule.name for rule in load_rules()}
+
+
+class Facts:
+    """What HBase holds: a dashboard and a report of the topic, final until noon, and a log that began a day before."""
+
+    def __init__(self, **more) -> None:
+        known = {"screen": "d", "published_at": {}, "published_days": {"2025-11-10"}, "last_versions": {"r": NOON}}
+        self.facts = metrics._Facts(**(known | more))
+
+
+def results(monkeypatch, newest: dict[int, int | None], done: dict[str, int], **more) -> Look:
+    """What is told of the figures that are shown, the minutes being final until noon."""
+    settings = Settings.load()
+    monkeypatch.setattr(metrics.stores, "redis", lambda _: None)
+    monkeypatch.setattr(metrics.stores, "read_final_until", lambda *_: NOON)
+    look = Look()
+    metrics.Watch(settings, "orders")._results(look, Facts(**more).facts, newest, done, True)
+    return look
+
+
+HOUR = 60 * MINUTE
+SETTLED = 330_000  # lateness and skew
+QUIET_FOR_HOURS = {0: NOON + 5 * HOUR + SETTLED}
+
+
+def test_figures_are_not_behind_where_there_was_no_record(monkeypatch):
+    """A day that is closed by one heartbeat, hours after the last order: the job has gone through all of it."""
+    done = {"d": NOON + 5 * HOUR, "r": NOON + 5 * HOUR}
+    look = results(monkeypatch, QUIET_FOR_HOURS, done)
+    assert look.of("screen_behind_seconds") == {("d",): 0} and look.of("report_behind_seconds") == {("r",): 0}
+    assert fired(look) == []
+
+
+def test_figures_are_behind_while_the_job_has_not_gone_through_the_log(monkeypatch):
+    for done in ({}, {"d": NOON + MINUTE, "r": NOON + MINUTE}):
+        look = results(monkeypatch, QUIET_FOR_HOURS, done)
+        assert [name for name, _ in fired(look)] == ["ScreenBehind", "ReportBehind"]
+    # Of one that has got as far as the log but for two minutes, nothing is said.
+    almost = {"d": NOON + 5 * HOUR - 2 * MINUTE, "r": NOON + 5 * HOUR}
+    assert fired(results(monkeypatch, QUIET_FOR_HOURS, almost)) == []
+
+
+def test_no_report_is_missed_of_a_day_that_nobody_has_seen(monkeypatch):
+    midnight = NOON - 12 * HOUR
+    now = {0: NOON + HOUR + SETTLED}
+    done = {"d": NOON + HOUR, "r": NOON + HOUR}
+    for begins, due in (
+        (midnight + 1, []),
+        (midnight, []),
+        (midnight - 1, ["DayNotPublished"]),
+        (None, ["DayNotPublished"]),
+    ):
+        look = results(monkeypatch, now, done, published_days=set(), begins=begins)
+        assert [name for name, _ in fired(look)] == due
+    assert fired(results(monkeypatch, now, done, begins=midnight - HOUR)) == []
+
+
+def test_wrong_clocks_are_told_for_a_day(monkeypatch):
+    run = Run(run_id="r", job="daily_report", mode="streaming", logic="l", topic="orders")
+    monkeypatch.setattr(metrics.time, "time", lambda: NOON / 1000)
+    look = Look()
+    day = 24 * HOUR
+    found = {0: Clock(4, 1, 2, NOON - HOUR), 1: Clock(9, 1, 2, NOON - day - 1)}
+    metrics._clocks(look, run, found)
+    assert look.of("clock_records") == {("r", "daily_report", "0"): 4, ("r", "daily_report", "1"): 0}
+    ((name, said),) = fired(look)
+    assert name == "ClockRecords" and said.startswith("4 records of partition 0 ")
 
 
 def test_every_rule_tells_what_to_do_and_names_only_labels_that_its_metric_has():
