@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import happybase
 
-from flink_jobs import readers, runs, stores
+from flink_jobs import losses, readers, runs, stores
 from flink_jobs.console import readable
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
@@ -44,13 +44,15 @@ class Input(NamedTuple):
 class Inputs:
     """The day, the published days before it (oldest first), and those that are wanted but not published or not closed.
 
-    `beware`: why the day is no ground for decisions, if somebody wanted the report anyway, or as of a time.
+    `lacking`: which of them are published without a part of themselves, in words. `beware`: why the day is no ground
+    for decisions, if somebody wanted the report anyway, or as of a time.
     """
 
     day: Input
     history: tuple[Input, ...]
     missing: tuple[dt.date, ...]
     beware: str | None = None
+    lacking: tuple[str, ...] = ()
 
     def has(self, day: dt.date) -> bool:
         """Whether a day is among them."""
@@ -120,12 +122,22 @@ def _with_history(settings: Settings, connection: happybase.Connection, day: Inp
             if publication.watermark == settings.time.day_end(when) and marker is not None:
                 closed[when] = _input(when, publication, verdict, marker)
     wanted = [first + n * DAY for n in range((day.day - first).days)]
+    history = tuple(closed[when] for when in sorted(closed))
     return Inputs(
         day=day,
-        history=tuple(closed[when] for when in sorted(closed)),
+        history=history,
         missing=tuple(when for when in wanted if when not in closed),
         beware=beware,
+        lacking=tuple(_lacking(settings, connection, (*history, day))),
     )
+
+
+def _lacking(settings: Settings, connection: happybase.Connection, days: Iterable[Input]) -> Iterable[str]:
+    known: dict[str, runs.Run | None] = {}
+    for one in days:
+        run = known.setdefault(one.run_id, runs.find(connection, one.run_id))
+        if run is not None:
+            yield from (f"{one.day} is {lack}" for lack in losses.lacks(settings, connection, run, str(one.day)))
 
 
 def why_not(

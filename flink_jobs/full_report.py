@@ -157,6 +157,8 @@ def main(
 def _say(inputs: Inputs) -> None:
     if inputs.beware is not None:
         click.echo(f"note: {inputs.day.day} {inputs.beware}")
+    for lack in inputs.lacking:
+        click.echo(f"note: {lack}")
     if inputs.missing:
         click.echo(f"note: not published, so not in the sums: {full_pages.day_list(inputs.missing)}")
 

@@ -200,7 +200,7 @@ def report(
     found = read_report(settings, day, run_id, until, from_hdfs)
     names = regions.load(settings.regions_file())
     with stores.hbase(settings) as connection:
-        without = losses.stands_without(settings, connection, found.run, day)
+        lacks = losses.lacks(settings, connection, found.run, day)
     columns = [*_place_columns(level), "orders", "amount", "users"]
     about = {
         "report": run_table.REPORT,
@@ -209,8 +209,7 @@ def report(
         "run": found.run.run_id,
         "published": "yes" if found.published else "no",
         "version": readable(found.version, settings.time),
-        "covers": ("the whole day" if found.version == _end(settings, day) else "the day so far")
-        + (f", without {losses.told(without)}" if without else ""),
+        "covers": ", ".join(["the whole day" if found.version == _end(settings, day) else "the day so far", *lacks]),
     }
     show(form, columns, report_rows(found.table, level, names), about)
 

@@ -111,6 +111,7 @@ class ReportDay(BaseModel):
     digest: str | None = None
     previous: list[str] | None = None
     differs: str | None = None
+    lacks: list[str] | None = None
     reconciled: Reconciled | None = None
 
 

@@ -119,6 +119,7 @@ function drawClosed() {
         ])),
         make("p", { class: "small" }, `${one.run}${one.previous.length ? ` (${t.before(one.previous.length)})` : ""}`),
         one.reconciled ? make("p", { class: "small" }, one.reconciled.says) : null,
+        ...(one.lacks ?? []).map((lack) => make("p", { class: "small", "data-grave": "bad" }, lack)),
         one.differs ? make("p", { class: "small", "data-grave": "bad" }, one.differs) : null,
       ].filter(Boolean);
     });
