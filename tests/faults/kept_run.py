@@ -107,6 +107,8 @@ def _write(settings: Settings, run_id: str, records: list[Record], sent: int, ta
         job = files.cat_file(f"{own}/job.json").decode()
         for address, sign in _addresses(settings).items():
             job = job.replace(address, sign)
+        # Where it goes on, the topic is another one of the same name.
+        job = job.replace(f"topic_id:{run.topic_id}", "topic_id:-")
         archive.writestr("job.json", job)
         archive.writestr("udfs.zip", files.cat_file(f"{own}/udfs.zip"))
         archive.writestr("run.json", json.dumps({**row, "sent": sent, "final_until": final_until}))

@@ -15,6 +15,7 @@ RELEASES = {
     "one-entry-for-each-order": "the first core, with one state entry and one timer for each order",
     "packs-1": "packs in state, docs/core.md",
     "packs-2": "the same packs, compressed",
+    "reading-and-clocks": "what was read of the log side by side in the state, and records with wrong clocks counted",
 }
 
 
