@@ -95,7 +95,8 @@ def measure(place: Place, figures: Figures, rates: tuple[int, ...], rounds: int,
 def _once(place: Place, topic: str, rate: int, beside: bool) -> Flow:
     place.create_topic(topic)
     jobs = ["realtime_dashboard", *(["daily_report"] if beside else [])]
-    started = [place.start(job, "--topic", topic) for job in jobs]
+    # One subtask each: it has a worker and bundles of its own, and what those take of two cores others wait for.
+    started = [place.start(job, "--topic", topic, "--parallelism", "1") for job in jobs]
     try:
         compilers = Compilers(lambda: compiling(place.pid("realtime-taskmanager")))
         return flow(place, topic, rate, redis_reader(place, started[0].run_id), is_warm=compilers.are_calm)
