@@ -131,19 +131,19 @@ class History:
 
     def begins(self) -> Begin | None:
         """Where log and archive begin; None if both hold nothing."""
-        log = None if self._asked == "archive" else self._log.begins()
         archive = Archive(self.topic) if self._asked == "log" else self._read_archive()
-        firsts: dict[int, int] = {}
+        if not archive.segments:
+            return self._log.begins()
+        held, firsts, offsets = self._log.reach(), {}, {}
         for partition in self.partitions:
-            times = (hour.first_ingest for hour in archive.hours(partition))
+            times = [hour.first_ingest for hour in archive.hours(partition)]
             known = [at for at in times if not is_wrong(at, believed_until())]
-            if known:
-                firsts[partition] = min(known)
-        if not firsts:
-            return log
-        begin = begin_of(firsts, {partition: archive.begin(partition) or 0 for partition in firsts})
-        assert begin is not None
-        return begin if log is None else Begin(min(begin.first, log.first), min(begin.whole, log.whole))
+            begin = archive.begin(partition)
+            at = min(known) if known else self._log.first_ingest_of(partition)
+            if at is not None:
+                firsts[partition] = at
+                offsets[partition] = held[partition].start if begin is None or not known else begin
+        return begin_of(firsts, offsets)
 
     def read(self, from_ms: int, to_ms: int) -> Iterator[LogRecord]:
         """Every record with ingest time in [from_ms, to_ms), each partition in the order of its offsets.

@@ -134,6 +134,21 @@ def watermark(settings: Settings, cluster: str, flink_job: str) -> int | None:
     return min(least) if least and min(least) > 0 else None
 
 
+def dropped_late(settings: Settings, cluster: str, flink_job: str) -> int:
+    """How many rows the operators of a job have dropped since its last start because they came behind the watermark; of
+    those that have told it by now.
+    """
+    dropped = 0
+    for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
+        path = f"jobs/{flink_job}/vertices/{vertex['id']}/subtasks/metrics"
+        names = [metric["id"] for metric in ask(settings, cluster, path)]
+        late = [name for name in names if name.lower().endswith("numlaterecordsdropped")]
+        if late:
+            asked = quote(",".join(late), safe=",")
+            dropped += sum(int(metric["sum"]) for metric in ask(settings, cluster, f"{path}?get={asked}&agg=sum"))
+    return dropped
+
+
 def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
     """Wait until every task of a job runs; raises `UserError` with the cause if it fails or takes too long."""
 

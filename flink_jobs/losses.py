@@ -116,8 +116,8 @@ def lacks(settings: Settings, connection: happybase.Connection, run: runs.Run, d
     accepted not to have been read.
     """
     found = []
-    if begins := partial_since(settings, connection, run, day):
-        found.append(f"partial: its log begins at {readable(begins, settings.time)}")
+    if since := partial_since(settings, connection, run, day):
+        found.append(f"partial: its log begins at {readable(since, settings.time)}")
     if without := stands_without(settings, connection, run, day):
         found.append(f"without {told(without)}")
     return found
@@ -175,13 +175,14 @@ def refuse_retention(settings: Settings, run: runs.Run) -> None:
     """
     if order_log.topic_id(settings, run.topic) != run.topic_id:
         raise UserError(f"topic {run.topic} was deleted and made again while run {run.run_id} read it; run it again")
-    begins = order_log.topic_start_offsets(settings, run.topic)
+    held = order_log.topic_start_offsets(settings, run.topic)
     edge = {int(partition): offset for partition, offset in run.edge_offsets.items()}
     ends = run.ends
     gaps = [
-        stores.Gap(partition, read_from, min(begins.get(partition, 0), ends.get(partition, 0)), 0, 0)
+        stores.Gap(partition, read_from, lost_until, 0, 0)
         for partition, start in run.starts.items()
-        if (read_from := max(start, edge.get(partition, 0))) < min(begins.get(partition, 0), ends.get(partition, 0))
+        if (read_from := max(start, edge.get(partition, 0)))
+        < (lost_until := min(held.get(partition, 0), ends.get(partition, 0)))
     ]
     if gaps:
         raise UserError(

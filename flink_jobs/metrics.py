@@ -54,6 +54,10 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
         (*_JOB, "partition"),
         "Offsets that the log had lost before the run read them, and that nobody has accepted.",
     ),
+    "late_rows_dropped": (
+        _JOB,
+        "Rows that came behind the watermark and were dropped since the job's last start: its figures are short.",
+    ),
     "clock_records": (
         (*_JOB, "partition"),
         "Records with an ingest time that cannot be right, since the run's start; 0 a day after the last of them.",
@@ -74,6 +78,9 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
 BAD = ("malformed", "invalid", "future", "late", "late_copy", "duplicate")
 SINKS = {"redis_sink.py": "redis", "hbase_sink.py": "hbase", "org.apache.hadoop": "hdfs"}
 """What stands in the stack trace of a failure that a store caused -> the store."""
+
+
+DROPPED_ASKED_S = 30.0
 
 
 class Sample(NamedTuple):
@@ -111,6 +118,7 @@ class Watch:
     def __init__(self, settings: Settings, topic: str) -> None:
         self._settings, self._topic = settings, topic
         self._before: dict[int, int | None] = {}
+        self._dropped: dict[str, tuple[float, int]] = {}  # run -> when it was asked, and what it has dropped
 
     def look(self) -> Look:
         """All metrics as they are now. Every question has a time limit; one that fails takes no other with it."""
@@ -149,6 +157,7 @@ class Watch:
                     try:
                         _job(look, self._settings, run, living, newest, ends)
                         if run.flink_job_id in living:
+                            look.add("late_rows_dropped", (run.run_id, run.job), self._dropped_late(run))
                             reached_by[run.run_id] = _done_until(self._settings, run)
                     except UserError as silent:
                         look.silent[cluster] = str(silent)
@@ -157,6 +166,14 @@ class Watch:
                 edge, last = facts.archived
                 _archive(look, self._topic, edge, last, newest, starts)
         return look
+
+    def _dropped_late(self, run: runs.Run) -> int:
+        """It takes two questions for each task, so it is not asked at each look."""
+        asked_at, dropped = self._dropped.get(run.run_id, (-DROPPED_ASKED_S, 0))
+        if time.monotonic() - asked_at >= DROPPED_ASKED_S:
+            dropped = flink_rest.dropped_late(self._settings, run.cluster, run.flink_job_id)
+            self._dropped[run.run_id] = time.monotonic(), dropped
+        return dropped
 
     def _ask_kafka(self) -> tuple[dict[int, int | None], dict[int, int], dict[int, int], str, str | None]:
         of = (self._settings, self._topic)

@@ -69,6 +69,23 @@ def test_heartbeats_that_come_back_end_the_alert(local: Local, run: str):
     assert "PartitionStalled" not in {alert["name"] for alert in health(local, code=1)["alerts"]}
 
 
+def test_rows_that_came_behind_the_watermark_are_told(local: Local, run: str):
+    """A clock that was ahead by less than an hour, and then went right."""
+    start = local.settings.time.day_start(DAY) / 1000
+    heartbeats(local, range(22, 80), (0, 1, 2))
+
+    def reached() -> bool:
+        marks = metric(health(local, code=None), "partition_watermark_timestamp_seconds")
+        return set(marks.values()) == {start + 73 * 60}
+
+    wait_until(reached, "the watermark of an hour ahead")
+    assert "LateRowsDropped" not in {alert["name"] for alert in health(local, code=None)["alerts"]}
+    heartbeats(local, range(22, 30), (0, 1, 2))
+    wait_until(
+        lambda: "LateRowsDropped" in {alert["name"] for alert in health(local, code=None)["alerts"]}, "the alert"
+    )
+
+
 def test_a_server_that_is_down_is_named_and_the_rest_is_still_shown(local: Local, run: str):
     local.samewater("down", "redis")
     try:

@@ -23,7 +23,7 @@ from flink_jobs.archive_commands import as_dict
 from flink_jobs.archive_edge import Archive, Held, Hour, Segment, move_edge, next_spans, read_archive
 from flink_jobs.archive_reader import Counted, History, count_files
 from flink_jobs.errors import UserError
-from flink_jobs.log_reader import Gone, Span
+from flink_jobs.log_reader import Begin, Gone, Span
 from flink_jobs.settings import DEFAULT_FILE, Settings
 from flink_jobs.sql_files import SqlFiles, rule_values
 
@@ -541,3 +541,10 @@ def test_an_archive_of_an_earlier_release_takes_the_id_of_the_topic_that_it_find
     connection: Any = hbase
     move_edge(connection, read_archive(connection, TOPIC), a_segment("run-0", {0: Span(0, 25)}))
     assert read_archive(connection, TOPIC).of_log("two").topic_id == "two"
+
+
+def test_log_and_archive_are_whole_from_where_the_first_of_them_begins(archived: Broker, settings: Settings):
+    """The archive has all from offset 0 on; the log alone, what retention left."""
+    assert history(settings, archived, "auto").begins() == Begin(times(0), times(0))
+    cut = history(settings, archived, "log").begins()
+    assert cut is not None and cut.whole >= cut.first > times(0)

@@ -107,6 +107,7 @@ def test_a_run_that_saw_all_of_its_own_topic_is_no_alert_nor_one_of_a_release_th
         ("offsets_lost", ("r", "daily_report", "0"), 0, 1, "OffsetsLost"),
         ("topic_replaced", ("r", "daily_report"), 0, 1, "TopicReplaced"),
         ("clock_records", ("r", "daily_report", "0"), 0, 1, "ClockRecords"),
+        ("late_rows_dropped", ("r", "daily_report"), 0, 1, "LateRowsDropped"),
         ("clock_door_open", ("orders",), 0, 1, "ClockDoorOpen"),
         ("job_failures_last_hour", ("r", "daily_report"), 3, 4, "JobFailsAgainAndAgain"),
         ("partition_behind_seconds", ("orders", "0"), 90, 91, "PartitionStalled"),
