@@ -100,7 +100,7 @@ def committed(kafka: Settings) -> Iterator[list[Record]]:
 @pytest.fixture(scope="module")
 def truth(kafka: Settings, committed: list[Record]) -> Truth:
     rules = rules_of(kafka)
-    found = read_truth(kafka, rules, TOPIC, str(FIRST), str(FIRST))
+    found = read_truth(kafka, rules, TOPIC, str(FIRST), str(SECOND))
     listed = [(r.partition, n, r.ingest_time, r.value) for n, r in enumerate(committed) if r.ingest_time in RIGHT]
     sent = oracle.totals(oracle.classify(listed, rules), rules, str(FIRST), str(FIRST))[str(FIRST)]
     day = found.days[str(FIRST)]
