@@ -372,6 +372,7 @@ def open_log(settings: Settings, topic: str) -> Iterator[LogReader]:
             "isolation.level": "read_committed",  # as the jobs' source
             "auto.offset.reset": "error",
             "fetch.queue.backoff.ms": 5,  # the default of 1 s makes a fast reader wait
+            "fetch.wait.max.ms": 10,  # else what is asked next waits half a second for an answer that nobody wants
         },
         logger=_quiet,
     )

@@ -69,7 +69,7 @@ class LogCheck:
         consumer = Consumer(
             {"bootstrap.servers": self._bootstrap, "group.id": "samewater-check", "enable.auto.commit": False}
             | {"auto.offset.reset": "error", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
-            | {"isolation.level": "read_committed"}
+            | {"isolation.level": "read_committed", "fetch.wait.max.ms": 10}
         )
         try:
             place = TopicPartition(self.topic, partition)

@@ -63,7 +63,7 @@ def _reading(bootstrap: str) -> Iterator[Consumer]:
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "samewater-tail", "enable.auto.commit": False}
         | {"auto.offset.reset": "earliest", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
-        | {"isolation.level": "read_committed"}
+        | {"isolation.level": "read_committed", "fetch.wait.max.ms": 10}
     )
     try:
         yield consumer
