@@ -47,7 +47,7 @@ def options(mode: str, settings: Settings) -> dict[str, str]:
         **job.JUDGED,
         # Behind the judge few rows flow, packs and sums: each goes on at once.
         "execution.buffer-timeout.interval": "0 ms",
-        "python.fn-execution.bundle.time": "20",
+        "python.fn-execution.bundle.time": "10",
     }
 
 
