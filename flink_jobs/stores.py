@@ -351,27 +351,36 @@ class Gap(NamedTuple):
 
 def read_gaps(connection: happybase.Connection, run_id: str, family: str) -> list[Gap]:
     """What a run did not see of the log and the log does not explain, by partition and offset."""
-    prefix, column = f"{run_id}|", f"{family}:gap "
-    table = connection.table("offsets_read")
-    try:
-        rows = list(table.scan(row_prefix=prefix.encode(), columns=[family.encode()]))
-    except HBaseError as refused:
-        if "TableNotFoundException" not in str(getattr(refused, "message", refused)):
-            raise
-        return []  # no run of this release has begun yet, and those before did not look
+    column = f"{family}:gap "
     return [
-        Gap(int(key.decode().split("|")[1]), int(name.decode().removeprefix(column)), **json.loads(text))
-        for key, cells in rows
-        for name, text in sorted(cells.items())
+        Gap(partition, int(name.decode().removeprefix(column)), **json.loads(text))
+        for partition, cells in _reading(connection, run_id, family)
+        for name, (text, _) in sorted(cells.items())
         if name.decode().startswith(column) and text
     ]
 
 
+def _reading(
+    connection: happybase.Connection, run_id: str, column: str
+) -> list[tuple[int, dict[bytes, tuple[bytes, int]]]]:
+    """Partition -> cells, with their timestamps (epoch ms), of each row that a run has in `offsets_read`.
+
+    Nothing where there is no such table: no run of this release has begun yet, and those before did not look.
+    """
+    table = connection.table("offsets_read")
+    try:
+        rows = list(table.scan(row_prefix=f"{run_id}|".encode(), columns=[column.encode()], include_timestamp=True))
+    except HBaseError as refused:
+        if "TableNotFoundException" not in str(getattr(refused, "message", refused)):
+            raise
+        return []
+    return [(int(key.decode().split("|")[1]), cells) for key, cells in rows]
+
+
 def read_began(connection: happybase.Connection, run_id: str, family: str) -> int | None:
     """Ingest time less lateness (epoch ms, by the minute) of the first record that a run read; None if it told none."""
-    column = f"{family}:began".encode()
-    rows = connection.table("offsets_read").scan(row_prefix=f"{run_id}|".encode(), columns=[column])
-    return min((int(cells[column]) for _, cells in rows), default=None)
+    rows = _reading(connection, run_id, f"{family}:began")
+    return min((int(text) for _, cells in rows for text, _ in cells.values()), default=None)
 
 
 class Clock(NamedTuple):
@@ -387,18 +396,12 @@ class Clock(NamedTuple):
 
 def read_clock(connection: happybase.Connection, run_id: str, family: str) -> dict[int, Clock]:
     """Partition -> what a run met of wrong clocks; those without any are left out."""
-    column = f"{family}:clock".encode()
-    rows = connection.table("offsets_read").scan(
-        row_prefix=f"{run_id}|".encode(), columns=[column], include_timestamp=True
-    )
-    found = {}
-    for key, cells in rows:
-        text, at = cells[column]
-        if text:
-            told = json.loads(text)
-            partition = int(key.decode().split("|")[1])
-            found[partition] = Clock(told["records"], told["ingest_min"], told["ingest_max"], at)
-    return found
+    return {
+        partition: Clock(told["records"], told["ingest_min"], told["ingest_max"], at)
+        for partition, cells in _reading(connection, run_id, f"{family}:clock")
+        for text, at in cells.values()
+        if text and (told := json.loads(text))
+    }
 
 
 def explain_gaps(connection: happybase.Connection, run_id: str, family: str, gaps: Iterable[Gap]) -> None:

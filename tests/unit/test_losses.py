@@ -282,3 +282,17 @@ def test_a_batch_that_does_not_tell_what_it_read_is_refused_if_retention_came_so
         with pytest.raises(UserError) as refused:
             losses.refuse_retention(settings, run)
         assert lost in str(refused.value)
+
+
+def test_where_no_run_of_this_release_has_begun_there_is_nothing_to_read_and_that_is_no_fault():
+    class Missing:
+        def table(self, name: str) -> Any:
+            return self
+
+        def scan(self, **_: Any) -> Any:
+            raise stores.HBaseError(message=b"org.apache.hadoop.hbase.TableNotFoundException: offsets_read")
+
+    nothing: Any = Missing()
+    assert stores.read_gaps(nothing, RUN, "s") == []
+    assert stores.read_began(nothing, RUN, "s") is None
+    assert stores.read_clock(nothing, RUN, "s") == {}
