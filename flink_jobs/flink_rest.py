@@ -6,7 +6,7 @@ Asks the REST API of the clusters `realtime` and `batch` that the settings name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,9 @@ STOP_S = {"realtime": 60.0, "batch": 300.0}
 SAVEPOINT_S = 300.0
 SLOTS_S = 20.0
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+LATE_METRIC = "numlaterecordsdropped"
+"""End of a metric's name in lower case: a window join has `leftNumLateRecordsDropped` and one for its right side."""
+_SOURCE = "Source: "  # begins the name of a source's task
 
 
 def overview(settings: Settings, cluster: str) -> dict[str, Any]:
@@ -107,16 +110,23 @@ def job_metrics(settings: Settings, cluster: str, flink_job: str, names: Iterabl
 
 def source_metrics(settings: Settings, cluster: str, flink_job: str, endings: tuple[str, ...]) -> dict[str, float]:
     """Metrics of a job's sources whose names end so: name -> the least value over the subtasks."""
-    found: dict[str, float] = {}
+    found = _of_subtasks(settings, cluster, flink_job, lambda name: name.endswith(endings), of=_SOURCE)
+    return {metric["id"]: float(metric["min"]) for metric in found}
+
+
+def _of_subtasks(
+    settings: Settings, cluster: str, flink_job: str, is_wanted: Callable[[str], bool], of: str = ""
+) -> Iterator[Mapping[str, Any]]:
+    """Metrics of a job's tasks: id, and what they come to over the subtasks. `is_wanted`: by the metric's name; `of`:
+    tasks whose names begin so.
+    """
     for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
-        if not vertex["name"].startswith("Source: "):
+        if not vertex["name"].startswith(of):
             continue
         path = f"jobs/{flink_job}/vertices/{vertex['id']}/subtasks/metrics"
-        names = [metric["id"] for metric in ask(settings, cluster, path) if metric["id"].endswith(endings)]
+        names = [metric["id"] for metric in ask(settings, cluster, path) if is_wanted(metric["id"])]
         if names:
-            asked = quote(",".join(names), safe=",")
-            found |= {metric["id"]: float(metric["min"]) for metric in ask(settings, cluster, f"{path}?get={asked}")}
-    return found
+            yield from ask(settings, cluster, f"{path}?get={quote(','.join(names), safe=',')}")
 
 
 def watermark(settings: Settings, cluster: str, flink_job: str) -> int | None:
@@ -126,7 +136,7 @@ def watermark(settings: Settings, cluster: str, flink_job: str) -> int | None:
     """
     least: list[int] = []
     for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
-        if not vertex["name"].startswith("Source: "):  # which is given none
+        if not vertex["name"].startswith(_SOURCE):  # which is given none
             told = ask(settings, cluster, f"jobs/{flink_job}/vertices/{vertex['id']}/watermarks")
             if len(told) < vertex["parallelism"]:
                 return None
@@ -138,15 +148,8 @@ def dropped_late(settings: Settings, cluster: str, flink_job: str) -> int:
     """How many rows the operators of a job have dropped since its last start because they came behind the watermark; of
     those that have told it by now.
     """
-    dropped = 0
-    for vertex in ask(settings, cluster, f"jobs/{flink_job}")["vertices"]:
-        path = f"jobs/{flink_job}/vertices/{vertex['id']}/subtasks/metrics"
-        names = [metric["id"] for metric in ask(settings, cluster, path)]
-        late = [name for name in names if name.lower().endswith("numlaterecordsdropped")]
-        if late:
-            asked = quote(",".join(late), safe=",")
-            dropped += sum(int(metric["sum"]) for metric in ask(settings, cluster, f"{path}?get={asked}&agg=sum"))
-    return dropped
+    found = _of_subtasks(settings, cluster, flink_job, lambda name: name.lower().endswith(LATE_METRIC))
+    return sum(int(metric["sum"]) for metric in found)
 
 
 def await_running(settings: Settings, cluster: str, flink_job: str) -> None:

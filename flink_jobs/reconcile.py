@@ -79,8 +79,6 @@ from flink_jobs.waiting import last_answer
 ROWS_PRINTED = 20
 DAYS_IN_FULL = 7
 NOTHING = "nothing to compare"
-LATE_METRIC = "numlaterecordsdropped"
-"""End of a metric's name in lower case: a window join has `leftNumLateRecordsDropped` and one for its right side."""
 _METRICS_S = 10.0  # a Flink cluster gathers metrics only once it was asked, and answers meanwhile
 _HTTP_S = 10.0
 
@@ -318,7 +316,7 @@ def late_counts(job: str, vertices: Mapping[str, str]) -> Table | str:
     silent = [vertices[vertex] for vertex, known in names.items() if not known]
     dropped: Counter[str] = Counter()
     for vertex, known in names.items():
-        late = [name for name in known if name.lower().endswith(LATE_METRIC)]
+        late = [name for name in known if name.lower().endswith(flink_rest.LATE_METRIC)]
         if late:
             asked = ",".join(urllib.parse.quote(name, safe="") for name in late)
             sums = {value["id"]: int(value["sum"]) for value in _json(f"{addresses[vertex]}?get={asked}&agg=sum")}
