@@ -119,13 +119,12 @@ class History:
         first = None if self._asked == "archive" else self._log.first_ingest(floor)
         if self._asked == "log":
             return first
-        archive = self._read_archive()
+        archive, wrong_from = self._read_archive(), believed_until()
         hours = [
             hour.first_ingest
             for partition in self.partitions
             for hour in archive.hours(partition)
-            if hour.held[partition].last >= floor.get(partition, 0)
-            and not is_wrong(hour.first_ingest, believed_until())
+            if hour.held[partition].last >= floor.get(partition, 0) and not is_wrong(hour.first_ingest, wrong_from)
         ]
         return min([*hours, *([] if first is None else [first])], default=None)
 
@@ -134,10 +133,10 @@ class History:
         archive = Archive(self.topic) if self._asked == "log" else self._read_archive()
         if not archive.segments:
             return self._log.begins()
-        held, firsts, offsets = self._log.reach(), {}, {}
+        held, firsts, offsets, wrong_from = self._log.reach(), {}, {}, believed_until()
         for partition in self.partitions:
-            times = [hour.first_ingest for hour in archive.hours(partition)]
-            known = [at for at in times if not is_wrong(at, believed_until())]
+            times = (hour.first_ingest for hour in archive.hours(partition))
+            known = [at for at in times if not is_wrong(at, wrong_from)]
             begin = archive.begin(partition)
             at = min(known) if known else self._log.first_ingest_of(partition)
             if at is not None:

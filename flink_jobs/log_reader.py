@@ -326,14 +326,17 @@ class LogReader:
 
     def _past(self, partition: int, instant: int, first: int, end: int) -> int:
         found = self._past_at(partition, instant, first, end)
-        before, behind = first, end
-        while found is None and behind - before > 1:
+        if found is not None:
+            return found
+        before, behind, found = first, end, end
+        while behind - before > 1:
             middle = (before + behind) // 2
-            if self._past_at(partition, instant, middle, end) is None:
+            past = self._past_at(partition, instant, middle, end)
+            if past is None:
                 before = middle
             else:
-                behind = middle
-        return self._past_at(partition, instant, behind, end) or end if found is None else found
+                behind, found = middle, past
+        return found
 
     def _past_at(self, partition: int, instant: int, offset: int, end: int) -> int | None:
         """The first offset behind which none of the next records lies before the instant; None if more than half do."""

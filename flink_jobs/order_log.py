@@ -28,7 +28,7 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.errors import UserError
-from flink_jobs.settings import CLOCK_AHEAD_MS, EARLIEST_INGEST, TOPIC_RETENTION_MS, Settings, Time
+from flink_jobs.settings import CLOCK_AHEAD_MS, TOPIC_RETENTION_MS, Settings, Time
 
 HEARTBEAT = b'{"heartbeat":true}'
 """The control record that an idle partition gets each minute; it carries only its timestamp."""
@@ -188,10 +188,9 @@ def topic_max_ingest(settings: Settings, topic: str) -> dict[int, int | None]:
     # and clocks that are wrong.
     partitions = range(topic_partitions(settings, topic))
     try:
-        found = newest(settings.kafka.bootstrap, topic, partitions, believed_until())
+        return newest(settings.kafka.bootstrap, topic, partitions, believed_until())
     except KafkaException as silent:
         raise UserError(f"Kafka at {settings.kafka.bootstrap} does not answer: {silent.args[0].str()}") from silent
-    return {p: at if at is not None and at >= EARLIEST_INGEST else None for p, at in found.items()}
 
 
 def refuse_to_go_back(settings: Settings, topic: str, first_ingest: int) -> None:
