@@ -24,7 +24,7 @@ from flink_jobs import job, losses, order_log, runs, stores
 from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 
-QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected", "offsets_read", "gaps")
+QUERIES = ("daily_sales", "verdict_counts", "conflicting", "rejected", "offsets_read", "gaps", "behind")
 COUNTERS = ("clock_counts",)
 """Queries whose rows are taken back as they grow."""
 FUNCTIONS = ("judge", "settle", "tell_copies", "hour_parts", "place_sales", "conflicting_ids")
@@ -34,6 +34,7 @@ SINKS = (
     "put_conflicting",
     "put_offsets_read",
     "put_gaps",
+    "put_behind",
     "put_clock",
     "put_marker",
 )

@@ -2,7 +2,8 @@
 
 Reads `offsets_read` and `versions` (HBase), which the job's sink writes (udfs/hbase_sink.py); writes `r:accepted_gaps`
 of the run and, of versions that were held back, the markers and publications. A gap is a hole in the offsets that the
-run read, and that the log itself does not explain: retention or somebody's hand took records before they were read.
+run read, and that the log itself does not explain: retention or somebody's hand took records before they were read. Or
+it is what a run read, but when its order minute was over, so that no window took it: a clock was ahead, and went right.
 A run that has one goes on and writes its figures, but no version behind it counts until somebody accepts the gap.
 """
 
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
 
 def told(gaps: Iterable[stores.Gap]) -> str:
     """Gaps in words: which partition, from which offset to which, and how many."""
-    return "; ".join(
-        f"{_of(gap)}: offsets {gap.start} to {gap.end - 1} ({gap.end - gap.start:,})"
-        if gap.start < gap.end
-        else f"{_of(gap)}: offset {gap.end} after {gap.start - 1}, so this is not the log that it was"
-        for gap in gaps
-    )
+    return "; ".join(map(_told, gaps))
+
+
+def _told(gap: stores.Gap) -> str:
+    if gap.behind:
+        return f"{_of(gap)}: records behind the watermark, within offsets {gap.start} to {gap.end - 1}"
+    if gap.start < gap.end:
+        return f"{_of(gap)}: offsets {gap.start} to {gap.end - 1} ({gap.end - gap.start:,})"
+    return f"{_of(gap)}: offset {gap.end} after {gap.start - 1}, so this is not the log that it was"
 
 
 def _of(gap: stores.Gap) -> str:
@@ -77,6 +81,8 @@ def concerns(settings: Settings, run: runs.Run, gap: stores.Gap, day: str) -> bo
     time = settings.time
     if run.job == runs.BACKFILL:
         return not run.days or day in run.days
+    if gap.behind:
+        return str(time.day_of(gap.since)) <= day <= str(time.day_of(gap.at))
     first = str(time.day_of(gap.since - time.clock_skew_ms)) if gap.since else ""
     last = str(time.day_of(gap.at + time.lateness_ms + time.future_ms)) if gap.at else str(dt.date.max)
     return first <= day <= last

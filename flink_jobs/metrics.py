@@ -58,6 +58,11 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
         _JOB,
         "Rows that came behind the watermark and were dropped since the job's last start: its figures are short.",
     ),
+    "behind_watermark_hours": (
+        (*_JOB, "partition"),
+        "Hours of order time of which records came behind the watermark, so that the run does not count them, and that "
+        "nobody has accepted.",
+    ),
     "clock_records": (
         (*_JOB, "partition"),
         "Records with an ingest time that cannot be right, since the run's start; 0 a day after the last of them.",
@@ -314,10 +319,16 @@ def _log_of_run(look: Look, run: runs.Run, topic_id: str, gaps: list[stores.Gap]
     if topic_id and run.topic_id:
         look.add("topic_replaced", (run.run_id, run.job), float(topic_id != run.topic_id))
     lost: Counter[int] = Counter()
+    behind: Counter[int] = Counter()
     for gap in gaps:
-        lost[gap.partition] += max(1, gap.end - gap.start)
+        if gap.behind:
+            behind[gap.partition] += 1
+        else:
+            lost[gap.partition] += max(1, gap.end - gap.start)
     for partition, offsets in sorted(lost.items()):
         look.add("offsets_lost", (run.run_id, run.job, str(partition)), offsets)
+    for partition, hours in sorted(behind.items()):
+        look.add("behind_watermark_hours", (run.run_id, run.job, str(partition)), hours)
 
 
 def _clocks(look: Look, run: runs.Run, found: Mapping[int, stores.Clock]) -> None:

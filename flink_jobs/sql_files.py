@@ -29,6 +29,8 @@ At the end of its input a batch sort gives all its rows in one go, and a Python 
 a bundle meanwhile: input and results of a whole day would stand on the heap. A join begins a task of its own, which
 takes row by row and ends bundles by time (`job.JUDGED_IN_BATCH`). A join with one row changes nothing else.
 """
+WATERMARK = {"streaming": "CURRENT_WATERMARK(safe_time)", "batch": "CAST(NULL AS TIMESTAMP(3))"}
+"""How far the time of the log has come where a record is judged, by mode: in batch nothing is late."""
 ORDER_VIEWS = ("judged", "packs", "complete_minutes")
 """What every job stands on, in the order in which they are made."""
 
@@ -97,6 +99,7 @@ class SqlFiles:
             **places,
             "keys_remembered": self._keys_remembered(settings),
             "paced": PACED[mode],
+            "watermark": WATERMARK[mode],
         }
         self._read: dict[str, str] = {}
 

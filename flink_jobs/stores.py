@@ -14,8 +14,8 @@ cell's timestamp is its version (end of the step, epoch ms):
 - `offsets_read`: `{run_id}|{partition, 5 digits}|{day}`; `read_until`: offset behind the last that the run had read
   when the version was over. `{run_id}|{partition}|clock`; `clock` = JSON, records whose ingest time cannot be right
   (`Clock`). `{run_id}|{partition}|gaps`; `began`: of the first record that it read, epoch ms, ingest time less
-  lateness; `gap {offset, 19 digits}` = JSON end, since, at: offsets from there on that it did not see (`Gap`), empty if
-  that was taken back
+  lateness; `gap {offset, 19 digits}` = JSON end, since, at, behind: offsets from there on that it did not see, or not
+  count (`Gap`), empty if that was taken back
 - `runs`: `{run_id}`; `r:registered` = JSON, what was said when it was registered; a column for each thing noted later
 - `published`: `{report}|{day}`; `p:current` = JSON
 - `archive_segments`, and the row `order_archive|{topic}` of `published`: flink_jobs/archive_edge.py
@@ -340,6 +340,9 @@ class Gap(NamedTuple):
     """Offsets of the log that a run did not see: `start` inclusive, `end` exclusive; `end` lies before `start` where
     offsets ran back. `since`, `at`: of what was read before and behind it, epoch ms, ingest time less lateness; 0 if
     nothing was.
+
+    `behind`: these were read, but some of them came when their order minute was over, so that no window took them; from
+    the minute `since` to the minute `at`.
     """
 
     partition: int
@@ -347,6 +350,7 @@ class Gap(NamedTuple):
     end: int
     since: int
     at: int
+    behind: bool = False
 
 
 def read_gaps(connection: happybase.Connection, run_id: str, family: str) -> list[Gap]:

@@ -4,7 +4,7 @@ Takes packs as they arrive (udfs/judge.py), of one share of the orders each; of 
 counts. Keys are remembered by a 64-bit hash, in the worker's memory, each with the place in the log of the record that
 counted: a record that is read again after a restart counts again, for what SQL sums up goes back to the checkpoint with
 it, and a copy of it does not. What came before the checkpoint is not read again, so a worker that goes on is first
-shown the end of the log (`remember`); where nothing was counted before, it needs to know nothing. Of copies found
+shown the log there (`remember`); where nothing was counted before, it needs to know nothing. Of copies found
 there, nobody knows which had counted nor which will be read again: the first by ingest time counts, when all of them
 have arrived. If one never does, it lies before the checkpoint, and so does what had counted. Settled minutes compare
 the keys themselves (udfs/settle.py). Pure but for that memory.
@@ -110,6 +110,12 @@ class Arrivals:
                 return
             kept -= len(self._seen.pop(minute))
             self._awaited.pop(minute, None)
+
+
+def first_ingest(pack: bytes) -> int | None:
+    """The least ingest time (epoch ms) of the timely orders in a pack, None if it has none."""
+    (orders,) = read(RECORDS, [pack], parts=1)
+    return int(orders.column("ingest_time").to_numpy().min()) if len(orders) else None
 
 
 def _copies(orders: pa.RecordBatch) -> tuple[int, Iterator[tuple[int, _Place]]]:

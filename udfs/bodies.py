@@ -24,7 +24,7 @@ from pyflink.table import FunctionContext
 from udfs import PREFIX, hbase_scan, tallies
 from udfs import admit as admission
 from udfs import settle as settling
-from udfs.arrivals import Arrivals
+from udfs.arrivals import Arrivals, first_ingest
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import HBaseSink, HBaseTarget
 from udfs.judge import Judge
@@ -179,17 +179,21 @@ class ArrivingSales(_PackFunction):
 
     def eval(self, pack: bytes, share: int, number: int) -> Iterator[_Row]:
         """`number`: of the packs of the share, counted by SQL's state. With the first nothing has counted before."""
+        pack = bytes(pack)
         if share not in self.begun:
-            if number > 1:
-                self._remember(share)
-            self.begun.add(share)
-        yield from self.arrivals(bytes(pack))
+            at_ms = first_ingest(pack)
+            if number > 1 and at_ms is not None:
+                self._remember(share, at_ms)
+            if number == 1 or at_ms is not None:
+                self.begun.add(share)
+        yield from self.arrivals(pack)
 
-    def _remember(self, share: int) -> None:
+    def _remember(self, share: int, at_ms: int) -> None:
+        """`at_ms`: where it goes on, ingest time (epoch ms)."""
         judge = Judge(self.rules)
         span_ms = 2 * (self.rules.lateness_ms + self.rules.future_ms)
         until = self.ingest_until or int(time.time() * 1000) + self.clock_ahead_ms
-        tail = read_tail(self.bootstrap, self.topic, span_ms, until)
+        tail = read_tail(self.bootstrap, self.topic, span_ms, until, at_ms)
         while records := list(islice(tail, 10_000)):
             partition, offset, ingest, values = zip(*records, strict=True)
             places = (np.array(partition, np.int32), np.array(offset, np.int64), np.array(ingest, np.int64))
@@ -328,6 +332,12 @@ class PutGaps(_HBaseFunction):
         self, at: pd.Series, since: pd.Series, partition: pd.Series, expected: pd.Series, came: pd.Series
     ) -> pd.Series:
         self.sink.put_gaps(at, since, partition, expected, came)
+        return pd.Series(0, index=at.index, dtype="int64")
+
+
+class PutBehind(_HBaseFunction):
+    def eval(self, at: pd.Series, packs_: pd.Series) -> pd.Series:
+        self.sink.put_behind(at, packs_)
         return pd.Series(0, index=at.index, dtype="int64")
 
 

@@ -34,6 +34,7 @@ put_verdict_counts(version BIGINT ms, partition INT, verdict STRING, records, of
 put_conflicting(version BIGINT ms, order_ids BIGINT) -> 0
 put_offsets_read(version BIGINT ms, partition INT, read_until BIGINT) -> 0
 put_gaps(at BIGINT ms, since BIGINT ms or 0, partition INT, expected BIGINT or -1, read_from BIGINT) -> 0
+put_behind(at BIGINT ms, pack BYTES) -> 0
 put_clock(partition INT, records, offset_min, offset_max, offset_sum, ingest_min, ingest_max: BIGINT) -> 0
 put_marker(version BIGINT ms, rows BIGINT, orders BIGINT, amount DECIMAL yuan) -> 1
 put_provisional_minute, put_final_minute(minute BIGINT ms, province STRING, orders BIGINT, cents BIGINT) -> 1
@@ -151,6 +152,7 @@ put_verdict_counts = _sink("PutVerdictCounts")
 put_conflicting = _sink("PutConflicting")
 put_offsets_read = _sink("PutOffsetsRead")
 put_gaps = _sink("PutGaps")
+put_behind = _sink("PutBehind")
 put_clock = _sink("PutClock")
 put_marker = _sink("PutMarker")
 put_provisional_minute = _sink("PutMinute", final=False)

@@ -1,8 +1,8 @@
-"""What did the log's end bring, so that a worker that goes on knows the keys of minutes that are not complete yet?
+"""What was in the log where a worker goes on, so that it knows the keys of minutes that are not complete yet?
 
 Reads Kafka, every partition from the given span before the newest ingest time of the one that is furthest behind, for
-that one holds the minutes open, up to its present end; writes nothing, joins no group. Only what is committed. Imports
-nothing of ours.
+that one holds the minutes open, up to its present end. Of a worker that goes on further behind: a span around the place
+where it does. Writes nothing, joins no group. Only what is committed. Imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ AT_LEAST = 1_000
 """So many offsets at the end of a partition say how far it reaches: ingest times run back a little."""
 
 
-def read_tail(bootstrap: str, topic: str, span_ms: int, until_ms: int) -> Iterator[tuple[int, int, int, bytes | None]]:
-    """(partition, offset, ingest time in epoch ms, value) of the records at the end of each partition of the topic.
+def read_tail(
+    bootstrap: str, topic: str, span_ms: int, until_ms: int, at_ms: int
+) -> Iterator[tuple[int, int, int, bytes | None]]:
+    """(partition, offset, ingest time in epoch ms, value) of the records at the end of each partition of the topic, or
+    around the place where the worker goes on.
 
-    `until_ms`: ingest times from there on are those of wrong clocks, epoch ms. Raises `KafkaException` if the brokers
-    do not answer.
+    `until_ms`: ingest times from there on are those of wrong clocks; `at_ms`: that of the first record that came to the
+    worker; epoch ms. Raises `KafkaException` if the brokers do not answer.
     """
     with _reading(bootstrap) as consumer:
         reach: dict[int, tuple[int, int, int]] = {}
@@ -35,14 +38,27 @@ def read_tail(bootstrap: str, topic: str, span_ms: int, until_ms: int) -> Iterat
             ingest = _newest(consumer, topic, partition, (low, high), until_ms)
             if ingest is not None:
                 reach[partition] = ingest, low, high
-        behind = min((newest for newest, _, _ in reach.values()), default=0)
+        ends = min((newest for newest, _, _ in reach.values()), default=0)
+        end_ms = at_ms + span_ms if at_ms + span_ms < ends else until_ms
         for partition, (_, low, high) in reach.items():
-            since = TopicPartition(topic, partition, behind - span_ms)
-            (begin,) = consumer.offsets_for_times([since], timeout=SECONDS)
-            start = low if begin.offset < 0 else begin.offset  # negative: nothing is so young
-            for record in _records(consumer, topic, partition, max(start, low, high - MOST), high):
-                if EARLIEST_MS <= record[2] < until_ms:
+
+            def offset_of(time_ms: int, partition: int = partition, high: int = high) -> int:
+                asked = TopicPartition(topic, partition, time_ms)
+                (found,) = consumer.offsets_for_times([asked], timeout=SECONDS)
+                return high if found.offset < 0 else found.offset  # negative: nothing is so young
+
+            # By a clock that is ahead an end is too early, which only lets more be read.
+            most = (high if end_ms == until_ms else offset_of(end_ms)) - MOST
+            start = max(offset_of(min(ends, at_ms) - span_ms), low, most)
+            beyond = 0
+            for record in _records(consumer, topic, partition, start, high):
+                if EARLIEST_MS <= record[2] < end_ms:
                     yield record
+                    beyond = 0
+                else:
+                    beyond += 1
+                    if beyond > AT_LEAST and end_ms != until_ms:
+                        break
 
 
 def newest(bootstrap: str, topic: str, partitions: Iterable[int], until_ms: int) -> dict[int, int | None]:

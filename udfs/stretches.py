@@ -1,7 +1,7 @@
 """Which offsets of the log did a batch bring without a hole?
 
 Takes the places of a batch's records; gives its stretches: offsets of one partition that follow each other. Put side by
-side in the order in which a job read them, they show that it read every offset (sql/views/reading.sql). Pure.
+side in the order in which a job read them, they show that it read every offset (sql/bind/*/reading.sql). Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from udfs import packs
 from udfs.packs import Array
 from udfs.strict_json import EARLIEST_ORDER_TIME
 
@@ -27,6 +28,14 @@ class Stretch(NamedTuple):
     start: int
     end: int
     last: int
+
+
+def places_of(pack: bytes) -> list[tuple[int, int, int]]:
+    """(partition, least offset, greatest) of the records of a pack, for each partition that it has some of."""
+    places = [part.select(["kafka_partition", "kafka_offset"]) for part in packs.read(packs.RECORDS, [pack])]
+    partition, offset = (np.concatenate([part.column(n).to_numpy() for part in places]) for n in range(2))
+    found = ((number, offset[partition == number]) for number in np.unique(partition).tolist())
+    return [(number, int(of.min()), int(of.max())) for number, of in found]
 
 
 def stretches_of(partition: Array, offset: Array, ingest: Array) -> list[Stretch]:

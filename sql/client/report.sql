@@ -26,6 +26,8 @@ CREATE TEMPORARY VIEW offsets_read AS
 \i queries/offsets_read;
 CREATE TEMPORARY VIEW gaps AS
 \i queries/gaps;
+CREATE TEMPORARY VIEW behind AS
+\i queries/behind;
 CREATE TEMPORARY VIEW clock_counts AS
 \i queries/clock_counts;
 \i bind/hbase/written;

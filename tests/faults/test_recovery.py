@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Watcher:
 
     def __init__(self, local: Local, run: str) -> None:
         self.looks = 0
-        self.fell: list[str] = []
+        self.fell: list[tuple[str, int, int]] = []
         self._local, self._run = local, run
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -77,7 +78,7 @@ class Watcher:
             except (redis_client.ConnectionError, redis_client.BusyLoadingError):
                 continue  # Redis is being killed
             now = {province: int(total["orders"]) for province, total in totals.items()}
-            self.fell += [f"{p}: {last[p]} -> {now.get(p)}" for p in last if now.get(p, 0) < last[p]]
+            self.fell += [(p, last[p], now.get(p, 0)) for p in last if now.get(p, 0) < last[p]]
             last = now
             self.looks += bool(now)
 
@@ -305,7 +306,10 @@ def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
     for run in (story.dashboard, story.short_tempered):
         wait_until(lambda run=run: is_final(local, run, DAY), f"the last final minute of {run}")
     story.watcher.stop()
-    assert story.watcher.fell == [] and story.watcher.looks > 500
+    fell = Counter[str]()
+    for province, before, after in story.watcher.fell:
+        fell[province] += before - after
+    assert fell <= elsewhere(settings) and story.watcher.looks > 500, story.watcher.fell
     days = ("--from", str(DAY), "--topic", TOPIC)
     story.batch = local.submit(
         "daily_report", "--mode", "batch", "--topic", TOPIC, "--from", str(DAY), "--to", str(DAY)
@@ -330,6 +334,24 @@ def test_afterwards_all_figures_agree_and_none_ever_fell(story: Story):
     assert (ledger["verdict"] == "ok") == (not more), ledger
     assert len(more) == len(ledger["differences"]) and not any(row.startswith("accepted") for row in more), ledger
     assert all(count > 0 for count in more.values()) and sum(more.values()) <= twice, (more, twice)
+
+
+def elsewhere(settings: Settings) -> Counter[str]:
+    """Province -> timely copies that name it, of orders whose first copy names another.
+
+    A dashboard that catches up reads partitions out of step: such a copy may arrive first and count until its minute is
+    final (docs/core.md). The country's total has no such excuse.
+    """
+    rules, copies = rules_of(settings), defaultdict[tuple[str, int], list[oracle.Judged]](list)
+    with open_log(settings, TOPIC) as log:
+        for one in oracle.classify(log.records(log.reach()), rules):
+            if one.verdict in ("accepted", "duplicate") and one.order is not None:
+                copies[one.order.order_id, one.order.order_time].append(one)
+    found = Counter[str]()
+    for several in copies.values():
+        (first,) = (one.order.province for one in several if one.order and one.verdict == "accepted")
+        found.update({one.order.province for one in several if one.order} - {first})
+    return found
 
 
 def test_an_emptied_redis_is_rebuilt(story: Story):

@@ -12,6 +12,7 @@ from kafka.admin import KafkaAdminClient, NewPartitions
 
 from flink_jobs import checks, datagen, oracle, order_log, runs, stores
 from flink_jobs.order_log import HEARTBEAT, Record
+from flink_jobs.settings import MINUTE_MS
 from flink_jobs.truth import rules_of
 from tests.local import Local, cancel, is_filed, is_final, is_marked, open_door, wait_until
 
@@ -156,3 +157,51 @@ def test_a_batch_does_not_end_at_an_order_that_is_stamped_hours_ahead(local: Loc
         "submit", "daily_report", "--mode", "batch", "--from", "2025-11-01", "--to", str(DAY), "--topic", topic, code=2
     )
     assert "2025-11-01 was never seen" in refused
+
+
+def test_a_day_that_lacks_what_came_behind_a_clock_that_was_ahead_is_not_published(local: Local, records: list[Record]):
+    """Clocks of both partitions, ahead by less than an hour: they pass the door, and close minutes too early."""
+    settings, topic = local.settings, "ahead"
+    moment = settings.time.day_start(DAY) + AFTERNOON * checks.HOUR_MS + 20 * MINUTE_MS
+    closing = order_log.closing_time(settings.time, DAY)
+    before = [r for r in records if r.ingest_time < moment]
+    clocks = [Record(partition, moment + 50 * MINUTE_MS, HEARTBEAT) for partition in range(2)]
+    rest = [r for r in records if r.ingest_time >= moment]
+    order_log.create_topic(settings, topic, 2)
+    order_log.produce(settings, topic, [*before, *clocks])
+    report = local.submit("daily_report", "--topic", topic)
+    wait_until(lambda: marked_hour(local, report, AFTERNOON + 1), "the hour that is closed too early")
+    order_log.produce(settings, topic, [*rest, *(Record(partition, closing, HEARTBEAT) for partition in range(2))])
+
+    def held() -> list[int]:
+        with stores.hbase(settings) as connection:
+            return list(runs.held_versions(connection, str(DAY), runs.get(connection, report)))
+
+    def shown() -> str | None:
+        with stores.hbase(settings) as connection:
+            found = runs.published(connection, runs.REPORT, str(DAY))
+        return found and found.run_id
+
+    end = settings.time.day_end(DAY)
+    wait_until(lambda: end in held(), "the day's last version is held back")
+    assert held() == list(range(end - (23 - AFTERNOON - 1) * checks.HOUR_MS, end + 1, checks.HOUR_MS))
+    assert "RecordsBehindWatermark" in {alert["name"] for alert in health(local, topic)["alerts"]}
+    assert "records behind the watermark" in local.samewater("versions", "--day", str(DAY))
+    before_batch = shown()
+    assert before_batch != report
+    batch = local.submit(
+        "daily_report", "--mode", "batch", "--from", str(DAY), "--to", str(DAY), "--topic", topic, "--parallelism", "1"
+    )
+    assert shown() == (before_batch or batch)
+    rules = rules_of(settings)
+    read = [(r.partition, n, r.ingest_time, r.value) for n, r in enumerate([*before, *rest])]
+    day = oracle.totals(oracle.classify(read, rules), rules, str(DAY), str(DAY))[str(DAY)]
+    whole = checks.sales_table(day)
+    with stores.hbase(settings) as connection:
+        assert stores.read_sales(connection, settings.report.buckets, str(DAY), batch, "b", end) == whole
+        short = stores.read_sales(connection, settings.report.buckets, str(DAY), report, "s", end)
+    assert int(whole["ALL|ALL"]["orders"]) - int(short["ALL|ALL"]["orders"]) > 10
+    said = local.samewater("accept-gap", report)
+    assert "records behind the watermark" in said and str(DAY) in said
+    assert held() == []
+    cancel(local, report)

@@ -7,8 +7,9 @@ and seconds: they stand in no day, move no watermark, and are kept.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -18,13 +19,14 @@ from flink_jobs import checks, daily_report, datagen, oracle, order_log, stores
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import open_log
 from flink_jobs.order_log import HEARTBEAT, Record
-from flink_jobs.settings import Settings
+from flink_jobs.settings import MINUTE_MS, Settings
 from flink_jobs.stores import Table
 from flink_jobs.truth import Truth, read_truth, rules_of
 from tests.local import open_door
 from tests.sql.conftest import FIRST, SECOND
-from tests.sql.queries import Rows, run_queries
+from tests.sql.queries import Row, Rows, last_versions, run_queries
 from tests.sql.test_daily_report import PassedTheFirstDay, cells_of, expected, tables
+from udfs import packs
 from udfs.log_check import LogCheck
 
 TOPIC = "shop"
@@ -189,3 +191,53 @@ def test_a_job_does_not_begin_on_a_topic_that_takes_any_clock(kafka: Settings):
     order_log.create_topic(kafka, "by-the-broker", 1, log_append=True)
     with open_door(kafka, "by-the-broker"):
         assert order_log.open_door(kafka, "by-the-broker") is None
+
+
+class GoesRight:
+    """Sends the rest of a log once the job has closed an hour too early; ends it when it has passed the first day."""
+
+    def __init__(self, settings: Settings, topic: str, closed: str, rest: list[Record]) -> None:
+        self._settings, self._topic, self._closed, self._rest = settings, topic, closed, rest
+        # What the rest brings is told with the first of it, which comes too late.
+        self._passed = PassedTheFirstDay("offsets_read")
+
+    def __call__(self, query: str, row: Row) -> bool:
+        if self._rest and query == "verdict_counts" and row["version_end"] == self._closed:
+            order_log.produce(self._settings, self._topic, self._rest)
+            self._rest = []
+        return self._passed(query, row)
+
+
+def test_what_comes_behind_a_clock_that_was_ahead_is_told_record_by_record(kafka: Settings):
+    """Clocks that are ahead by less than an hour pass the door: they close minutes whose orders are still to come."""
+    topic, time = "ahead", kafka.time
+    records = list(datagen.Plan(datagen.Spec.by(kafka, seed=61, first=FIRST, last=SECOND, orders=ORDERS)).records())
+    moment = time.day_start(FIRST) + 15 * checks.HOUR_MS + 20 * MINUTE_MS
+    ahead = moment + 50 * MINUTE_MS
+    closed = (ahead - time.lateness_ms - time.clock_skew_ms) // MINUTE_MS * MINUTE_MS
+    before = [r for r in records if r.ingest_time < moment]
+    clocks = [Record(partition, ahead, HEARTBEAT) for partition in range(kafka.kafka.partitions)]
+    rest = [r for r in records if r.ingest_time >= moment]
+    order_log.create_topic(kafka, topic, kafka.kafka.partitions)
+    order_log.produce(kafka, topic, [*before, *clocks])
+    goes_on = GoesRight(kafka, topic, f"{FIRST} 16:00:00.000", rest)
+    rows = run_queries(kafka, daily_report, "streaming", topic, (FIRST, SECOND), until=goes_on)
+
+    rules, offsets = rules_of(kafka), Counter[int]()
+    late: set[tuple[int, int]] = set()
+    read: list[oracle.Record] = []
+    for n, r in enumerate([*before, *clocks, *rest]):
+        read.append((r.partition, offsets[r.partition], r.ingest_time, r.value))
+        offsets[r.partition] += 1
+        if n >= len(before) + len(clocks):
+            late.update(
+                (j.partition, j.offset) for j in oracle.classify(read[-1:], rules) if j.event_time < closed
+            )
+    assert len(late) > 20
+    told = [base64.b64decode(row["pack"] or "") for row in rows["behind"]]
+    parts = [part for pack in told for part in packs.read(packs.RECORDS, [pack])]
+    places = [(row["kafka_partition"], row["kafka_offset"]) for part in parts for row in part.to_pylist()]
+    assert sorted(places) == sorted(late)
+    due = oracle.totals(oracle.classify(read, rules), rules, str(FIRST), str(FIRST))[str(FIRST)]
+    counted = last_versions(rows["verdict_counts"], f"{SECOND} 00:00:00.000")
+    assert sum(int(row["records"] or "") for row in counted) + len(late) == due.records

@@ -160,4 +160,5 @@ def test_the_end_of_the_log_is_read_once_for_a_share_that_goes_on_and_never_for_
         for share, number in ((0, 1), (0, 2), (1, 2), (1, 3), (2, 1)):
             assert list(worker.eval(pack, share, number))
     assert [arguments[:3] for arguments in asked] == [("one:9092,other:9093", "orders", 2 * 6 * MINUTE_MS)]
+    assert asked[0][4] == NOON
     assert asked[0][3] == pytest.approx(time.time() * 1000 + 60 * MINUTE_MS, abs=MINUTE_MS)

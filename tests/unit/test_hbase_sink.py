@@ -8,12 +8,14 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from fake_hbase import FakeHBase
 from thriftpy2.transport import TTransportException
 
 from flink_jobs import full_store, runs, stores
 from flink_jobs.settings import DEFAULT_FILE, Settings, Time
+from udfs import packs
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_scan import scan_daily_sales
 from udfs.hbase_sink import DAY_MS, HELD, HOUR_MS, Gap, HBaseSink, HBaseTarget, Marker
@@ -534,3 +536,29 @@ def test_a_gap_beside_wrong_clocks_holds_back_what_may_lack_its_records(since, a
     held = runs.held_versions(hbase, str(DAY), run).keys()
     assert START + 11 * HOUR_MS in held
     assert stores.read_began(hbase, RUN, "s") is None
+
+
+def pack_of(*places: tuple[int, int]) -> bytes:
+    """A pack of heartbeats."""
+    known = {"kafka_partition": [p for p, _ in places], "kafka_offset": [n for _, n in places]}
+    columns = [known.get(field.name, [None] * len(places)) for field in packs.OTHER_COLUMNS]
+    return packs.write(packs.RECORDS, None, pa.record_batch(columns, schema=packs.OTHER_COLUMNS))
+
+
+def test_what_came_behind_the_watermark_holds_back_what_should_have_counted_it():
+    made, hbase = watched(Log())
+    run = register(hbase, "streaming")
+    minute, hour = 60_000, START + 3 * HOUR_MS
+    assert made.put_behind([hour, hour + minute], [pack_of((0, 12), (1, 5)), pack_of((0, 11), (0, 15))]) == 2
+    assert made.put_behind([hour + 2 * minute, hour + HOUR_MS], [pack_of((0, 9), (0, 14)), pack_of((0, 30))]) == 2
+    assert made.put_behind([hour], [pack_of((0, 13))]) == 0, "it is known already"
+    assert stores.read_gaps(hbase, RUN, "s") == [
+        stores.Gap(0, 9, 16, hour, hour + 2 * minute, True),
+        stores.Gap(0, 30, 31, hour + HOUR_MS, hour + HOUR_MS, True),
+        stores.Gap(1, 5, 6, hour, hour, True),
+    ]
+    for version in (hour, hour + HOUR_MS):
+        see(made, version, 11, 12)
+        mark(made, version)
+    assert list(runs.markers(hbase, str(DAY), RUN, "s"))[-1] == hour
+    assert list(runs.held_versions(hbase, str(DAY), run)) == [hour + HOUR_MS]

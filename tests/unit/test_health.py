@@ -78,12 +78,14 @@ def test_an_archive_is_as_far_behind_as_the_newest_record_and_has_lost_what_rete
 def test_what_a_run_did_not_see_is_told_by_partition_and_a_topic_that_was_made_again_too():
     run = Run(run_id="r", job="daily_report", mode="streaming", logic="l", topic="orders", topic_id="one")
     gaps = [Gap(0, 7, 9, 0, NOON), Gap(1, 4, 10, 0, NOON), Gap(0, 20, 21, NOON, NOON), Gap(2, 9, 3, NOON, NOON)]
+    gaps += [Gap(1, 40, 90, NOON, NOON + MINUTE, True), Gap(1, 100, 190, NOON + 60 * MINUTE, NOON + 60 * MINUTE, True)]
     look = Look()
     metrics._log_of_run(look, run, "two", gaps)
     labels = ("r", "daily_report")
     assert look.of("offsets_lost") == {(*labels, "0"): 3, (*labels, "1"): 6, (*labels, "2"): 1}
+    assert look.of("behind_watermark_hours") == {(*labels, "1"): 2}
     assert look.of("topic_replaced") == {labels: 1}
-    assert [name for name, _ in fired(look)] == ["OffsetsLost"] * 3 + ["TopicReplaced"]
+    assert [name for name, _ in fired(look)] == ["OffsetsLost"] * 3 + ["RecordsBehindWatermark", "TopicReplaced"]
 
 
 def test_a_run_that_saw_all_of_its_own_topic_is_no_alert_nor_one_of_a_release_that_did_not_look():
@@ -108,6 +110,7 @@ def test_a_run_that_saw_all_of_its_own_topic_is_no_alert_nor_one_of_a_release_th
         ("topic_replaced", ("r", "daily_report"), 0, 1, "TopicReplaced"),
         ("clock_records", ("r", "daily_report", "0"), 0, 1, "ClockRecords"),
         ("late_rows_dropped", ("r", "daily_report"), 0, 1, "LateRowsDropped"),
+        ("behind_watermark_hours", ("r", "daily_report", "0"), 0, 1, "RecordsBehindWatermark"),
         ("clock_door_open", ("orders",), 0, 1, "ClockDoorOpen"),
         ("job_failures_last_hour", ("r", "daily_report"), 3, 4, "JobFailsAgainAndAgain"),
         ("partition_behind_seconds", ("orders", "0"), 90, 91, "PartitionStalled"),

@@ -29,11 +29,12 @@ class Client(Broker):
         self.closed = True
 
 
-def places(monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int) -> list[tuple[int, int]]:
+def places(
+    monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int, at_ms: int = UNTIL
+) -> list[tuple[int, int]]:
     monkeypatch.setattr(log_tail, "Consumer", lambda options: client)
-    found = [
-        (partition, offset) for partition, offset, _, _ in log_tail.read_tail("kafka:9092", "orders", span_ms, UNTIL)
-    ]
+    read = log_tail.read_tail("kafka:9092", "orders", span_ms, UNTIL, at_ms)
+    found = [(partition, offset) for partition, offset, _, _ in read]
     assert client.closed
     return found
 
@@ -46,6 +47,23 @@ def test_every_partition_is_read_from_the_span_before_the_end_of_the_one_furthes
     client = Client({0: {offset: NOON + offset for offset in range(9)}, 1: {}, 2: behind})
     assert places(monkeypatch, client, 1) == [*((0, offset) for offset in range(3, 9)), (2, 5)]
     assert client.waits == 0
+
+
+def test_of_a_worker_that_goes_on_far_behind_the_log_is_read_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each partition, and past records whose clocks are ahead; an hour later nobody looks further."""
+    monkeypatch.setattr(log_tail, "AT_LEAST", 5)
+    log = {offset: NOON + offset for offset in range(100)}
+    client = Client({0: log | {31: UNTIL, 33: NOON + 90}, 1: {7: NOON + 28, 8: NOON + 99}})
+    read = places(monkeypatch, client, 10, NOON + 30)
+    assert read == [*((0, offset) for offset in range(20, 40) if offset not in (31, 33)), (1, 7)]
+    assert client.waits == 0
+
+
+@pytest.mark.parametrize("at", [85, 89, 95])
+def test_a_worker_that_goes_on_near_the_end_reads_to_the_end(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    client = Client({0: {offset: NOON + offset for offset in range(100)}})
+    first = min(at, 99) - 15
+    assert places(monkeypatch, client, 15, NOON + at) == [(0, offset) for offset in range(first, 100)]
 
 
 def test_no_more_than_the_newest_records_of_a_partition_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from udfs import hbase_sink
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_sink import DAY_MS, HOUR_MS, HBaseSink, HBaseTarget, Marker
 
-DAY, RUN = "2025-11-11", "daily_report-batch-x"
+DAY, NEXT, RUN = "2025-11-11", "2025-11-12", "daily_report-batch-x"
 START = Time().day_start(dt.date(2025, 11, 11))
 END = START + DAY_MS
 MINUTE = 60_000
@@ -73,9 +73,17 @@ def held_back(mode: str = "batch", provisional: bool = False) -> None:
 
 
 def test_gaps_in_words():
-    assert losses.told([Gap(1, 1_000, 2_600, 0, 0), Gap(2, 7, 3, 0, 0)]) == (
-        "partition 1: offsets 1000 to 2599 (1,600); partition 2: offset 3 after 6, so this is not the log that it was"
+    assert losses.told([Gap(1, 1_000, 2_600, 0, 0), Gap(2, 7, 3, 0, 0), Gap(0, 9, 16, 1, 1, True)]) == (
+        "partition 1: offsets 1000 to 2599 (1,600); partition 2: offset 3 after 6, so this is not the log that it was; "
+        "partition 0: records behind the watermark, within offsets 9 to 15"
     )
+
+
+def test_what_came_behind_the_watermark_is_missing_on_the_day_of_its_order_minute(settings: Settings):
+    run = runs.Run(run_id=RUN, job=runs.REPORT, mode="streaming", logic="l")
+    for minute, day in ((END - 60_000, DAY), (END, NEXT)):
+        gap = Gap(0, 9, 16, minute, minute, True)
+        assert [d for d in (DAY, NEXT) if losses.concerns(settings, run, gap, d)] == [day]
 
 
 BEFORE, AFTER = "2025-11-10", "2025-11-12"

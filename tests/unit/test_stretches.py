@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.stretches import Stretch, stretches_of
+from udfs import packs
+from udfs.stretches import Stretch, places_of, stretches_of
 from udfs.strict_json import EARLIEST_ORDER_TIME
 
 held = st.dictionaries(st.integers(0, 3), st.sets(st.integers(0, 40), max_size=30).map(sorted), max_size=4)
@@ -81,3 +83,15 @@ def test_a_wrong_clock_gives_a_stretch_neither_its_row_nor_its_time():
     wrong, at = 300_000, 1_762_833_600_000
     assert told([(0, 1, wrong), (0, 2, at + 9), (0, 3, at), (0, 4, wrong)]) == [Stretch(2, 0, 1, 5, at + 9)]
     assert told([(0, 1, wrong), (0, 2, wrong)]) == [Stretch(0, 0, 1, 3, wrong)]
+
+
+def test_the_places_of_a_pack_are_those_of_its_records_by_partition():
+    """Timely orders and others alike; of one kind there may be none."""
+
+    def rows(schema: pa.Schema, places: list[tuple[int, int]]) -> pa.RecordBatch:
+        known = {"kafka_partition": [p for p, _ in places], "kafka_offset": [n for _, n in places]}
+        return pa.record_batch([known.get(field.name, [None] * len(places)) for field in schema], schema=schema)
+
+    orders, others = rows(packs.ORDER_COLUMNS, [(0, 7), (2, 40)]), rows(packs.OTHER_COLUMNS, [(2, 39), (0, 9), (0, 8)])
+    assert places_of(packs.write(packs.RECORDS, orders, others)) == [(0, 7, 9), (2, 39, 40)]
+    assert places_of(packs.write(packs.RECORDS, None, others)) == [(0, 8, 9), (2, 39, 39)]

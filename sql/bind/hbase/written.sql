@@ -25,3 +25,7 @@ SELECT put_gaps(${minute_ms}, since, kafka_partition, expected, read_from),
        gap_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2)), 0
 FROM gaps
 WHERE gap_time >= ${no_time} + INTERVAL '1' DAY
+UNION ALL
+SELECT put_behind(${minute_ms}, pack),
+       safe_time, CAST(0 AS BIGINT), CAST(0 AS DECIMAL(38, 2)), 0
+FROM behind
