@@ -23,6 +23,7 @@ from flink_jobs.checks import HOUR_MS, WRONG
 from flink_jobs.console import readable
 from flink_jobs.errors import UserError
 from flink_jobs.log_reader import open_log
+from flink_jobs.settings import Settings
 from flink_jobs.stack import control, open_instance, processes, to_toml
 from flink_jobs.truth import rules_of
 from tests.local import MEASURED, Local, is_filed, is_final, is_marked, wait_until
