@@ -230,9 +230,7 @@ def test_what_comes_behind_a_clock_that_was_ahead_is_told_record_by_record(kafka
         read.append((r.partition, offsets[r.partition], r.ingest_time, r.value))
         offsets[r.partition] += 1
         if n >= len(before) + len(clocks):
-            late.update(
-                (j.partition, j.offset) for j in oracle.classify(read[-1:], rules) if j.event_time < closed
-            )
+            late.update((j.partition, j.offset) for j in oracle.classify(read[-1:], rules) if j.event_time < closed)
     assert len(late) > 20
     told = [base64.b64decode(row["pack"] or "") for row in rows["behind"]]
     parts = [part for pack in told for part in packs.read(packs.RECORDS, [pack])]

@@ -29,9 +29,7 @@ class Client(Broker):
         self.closed = True
 
 
-def places(
-    monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int, at_ms: int = UNTIL
-) -> list[tuple[int, int]]:
+def places(monkeypatch: pytest.MonkeyPatch, client: Client, span_ms: int, at_ms: int = UNTIL) -> list[tuple[int, int]]:
     monkeypatch.setattr(log_tail, "Consumer", lambda options: client)
     read = log_tail.read_tail("kafka:9092", "orders", span_ms, UNTIL, at_ms)
     found = [(partition, offset) for partition, offset, _, _ in read]
