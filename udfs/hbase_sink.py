@@ -207,8 +207,8 @@ class HBaseSink:
         for minute, before, partition, due, offset in zip(at, since, partitions, expected, came, strict=True):
             start = int(due) if due >= 0 else self.target.start_offsets.get(int(partition), 0)
             # What was read around a hole may have been wrong clocks and nothing else.
-            known = (int(time) if time >= EARLIEST_MS else 0 for time in (before, minute))
-            gap = Gap(int(partition), start, int(offset), *known)
+            earlier, later = (int(time) if time >= EARLIEST_MS else 0 for time in (before, minute))
+            gap = Gap(int(partition), start, int(offset), earlier, later)
             if start != offset:
                 holes[int(partition)].append(gap)
             if due < 0 and gap.at:
