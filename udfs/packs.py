@@ -102,9 +102,9 @@ CANDIDATE_COLUMNS = pa.schema([*ORDER_COLUMNS, ("origin", _int8)])
 
 RECORDS = Kind("records", 1, 2, (ORDER_COLUMNS, OTHER_COLUMNS), WHOLE)
 SETTLED = Kind("accepted orders", 2, 2, (ACCEPTED_COLUMNS,), WHOLE)
-SALES = Kind("sales by user", 3, 2, (SALES_COLUMNS,), PLANES)
-IDS = Kind("order ids", 4, 2, (pa.schema([("order_id", _text)]),), PLANES)
-KEYS = Kind("keys", 5, 2, (KEY_COLUMNS,), PLANES)
+SALES = Kind("sales by user", 3, 3, (SALES_COLUMNS,), PLANES)
+IDS = Kind("order ids", 4, 3, (pa.schema([("order_id", _text)]),), PLANES)
+KEYS = Kind("keys", 5, 3, (KEY_COLUMNS,), PLANES)
 LATE_ORDERS = Kind("late orders", 6, 2, (OTHER_COLUMNS,), WHOLE)
 CANDIDATES = Kind("candidates of a backfill", 7, 1, (CANDIDATE_COLUMNS,))
 
@@ -174,7 +174,7 @@ def _planes_of(rows: pa.RecordBatch) -> bytes:
     """Columns of texts and integers without NULL, as zstd finds most in them.
 
     The number of rows; of each text its length instead of where it begins, and all texts in one; the first bytes of all
-    numbers, then all second bytes, and so on.
+    numbers, then all second bytes, and so on. So are texts written that are all of one length, as ids often are.
     """
     planes = [_LENGTH.pack(rows.num_rows)]
     for column in rows.columns:
@@ -183,10 +183,16 @@ def _planes_of(rows: pa.RecordBatch) -> bytes:
         if pa.types.is_string(column.type):
             ends, texts = text_parts(column)
             numbers = np.diff(ends)
+            if _are_of_one_length(numbers):
+                texts = texts.reshape(len(numbers), -1).T
         else:
             numbers, texts = column.to_numpy(), np.zeros(0, np.uint8)
         planes += [numbers.view(np.uint8).reshape(len(numbers), numbers.itemsize).T.tobytes(), texts.tobytes()]
     return b"".join(planes)
+
+
+def _are_of_one_length(lengths: Array) -> bool:
+    return bool(len(lengths) and (lengths == lengths[0]).all())
 
 
 def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
@@ -202,7 +208,11 @@ def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
         if is_text:
             ends = np.zeros(rows + 1, np.int32)
             np.cumsum(numbers, out=ends[1:])
-            columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(ends), body.slice(at, int(ends[-1]))))
+            texts = body.slice(at, int(ends[-1]))
+            if _are_of_one_length(numbers):
+                planes = np.frombuffer(texts, np.uint8).reshape(-1, rows)
+                texts = pa.py_buffer(np.ascontiguousarray(planes.T))
+            columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(ends), texts))
             at += int(ends[-1])
         else:
             columns.append(pa.array(numbers, field.type))

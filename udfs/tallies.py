@@ -67,7 +67,7 @@ def hour_parts(packs: Iterable[bytes]) -> list[HourPart]:
                 pa.array(sums[mine]),
             ),
         )
-        of_share = batch(IDS.parts[0], [ids.filter(pa.array(id_share == share))])
+        of_share = batch(IDS.parts[0], [ids.filter(pa.array(id_share == share)).sort()])
         parts.append(HourPart(share, write(SALES, sales), write(IDS, of_share)))
     return parts
 
