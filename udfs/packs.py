@@ -174,7 +174,8 @@ def _planes_of(rows: pa.RecordBatch) -> bytes:
     """Columns of texts and integers without NULL, as zstd finds most in them.
 
     The number of rows; of each text its length instead of where it begins, and all texts in one; the first bytes of all
-    numbers, then all second bytes, and so on. So are texts written that are all of one length, as ids often are.
+    numbers, then all second bytes, and so on. So are texts of the most frequent length written, before all others: most
+    ids of a shop are of one length.
     """
     planes = [_LENGTH.pack(rows.num_rows)]
     for column in rows.columns:
@@ -183,16 +184,20 @@ def _planes_of(rows: pa.RecordBatch) -> bytes:
         if pa.types.is_string(column.type):
             ends, texts = text_parts(column)
             numbers = np.diff(ends)
-            if _are_of_one_length(numbers):
-                texts = texts.reshape(len(numbers), -1).T
+            usual = _of_usual_length(numbers)
+            of_usual = np.repeat(usual, numbers)
+            planes_of_usual = texts[of_usual].reshape(int(usual.sum()), -1).T
+            texts = np.concatenate((planes_of_usual.ravel(), texts[~of_usual]))
         else:
             numbers, texts = column.to_numpy(), np.zeros(0, np.uint8)
         planes += [numbers.view(np.uint8).reshape(len(numbers), numbers.itemsize).T.tobytes(), texts.tobytes()]
     return b"".join(planes)
 
 
-def _are_of_one_length(lengths: Array) -> bool:
-    return bool(len(lengths) and (lengths == lengths[0]).all())
+def _of_usual_length(lengths: Array) -> Array:
+    """Which texts are of the most frequent length, the shortest of several such (bool each)."""
+    found: Array = lengths == np.bincount(lengths).argmax()
+    return found
 
 
 def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
@@ -208,11 +213,14 @@ def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
         if is_text:
             ends = np.zeros(rows + 1, np.int32)
             np.cumsum(numbers, out=ends[1:])
-            texts = body.slice(at, int(ends[-1]))
-            if _are_of_one_length(numbers):
-                planes = np.frombuffer(texts, np.uint8).reshape(-1, rows)
-                texts = pa.py_buffer(np.ascontiguousarray(planes.T))
-            columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(ends), texts))
+            texts = np.frombuffer(body, np.uint8, int(ends[-1]), at)
+            usual = _of_usual_length(numbers)
+            of_usual = np.repeat(usual, numbers)
+            planed = int(of_usual.sum())
+            octets = np.empty(len(texts), np.uint8)
+            octets[of_usual] = texts[:planed].reshape(-1, int(usual.sum())).T.ravel()
+            octets[~of_usual] = texts[planed:]
+            columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(octets)))
             at += int(ends[-1])
         else:
             columns.append(pa.array(numbers, field.type))
