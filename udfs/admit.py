@@ -32,13 +32,13 @@ from udfs.packs import (
     RECORDS,
     SETTLED,
     VERDICTS,
-    Array,
     batch,
     joined,
     read,
     shares_of,
     write,
 )
+from udfs.planes import Array
 from udfs.rules import MINUTE_MS, Rules
 from udfs.settle import Count, Record, accepted_of, counts_of, orders_as_records, records_of, values_of
 

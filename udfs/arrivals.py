@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from udfs.packs import RECORDS, Array, hashes, read
+from udfs.packs import RECORDS, hashes, read
+from udfs.planes import Array
 from udfs.rules import MINUTE_MS, Rules
 from udfs.settle import provinces_of
 

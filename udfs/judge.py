@@ -30,13 +30,12 @@ from udfs.packs import (
     OTHER_COLUMNS,
     REASONS,
     RECORDS,
-    Array,
     batch,
     shares_of,
     stretches,
-    text_parts,
     write,
 )
+from udfs.planes import Array, text_parts
 from udfs.rules import MINUTE_MS, Rules
 from udfs.strict_json import (
     AMOUNT_FORM,

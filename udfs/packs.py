@@ -5,7 +5,7 @@ of its parts, or the same rows compressed. Packs stand in Flink's state, in chec
 reads one of another version fails loudly (`UnknownPack`) instead of reading columns as what they are not. Whoever
 changes a schema raises its version.
 
-Pure; imports nothing of ours.
+Pure.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import struct
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-Array = np.ndarray[Any, Any]
+from udfs import planes
+from udfs.planes import Array, text_parts
 
 _HEAD = struct.Struct("<2sBBI")  # magic, kind, version, parts; then the length of each part
 _MAGIC = b"SW"
-_LENGTH = struct.Struct("<Q")  # a length, before what is compressed; a number of rows
+_LENGTH = struct.Struct("<Q")  # of what is compressed, before it
+_BY_PLANES = 1 << 63  # in that length
 
 
 class UnknownPack(ValueError):
@@ -31,8 +33,12 @@ class UnknownPack(ValueError):
 
 
 PLAIN, WHOLE, PLANES = range(3)
-"""How rows are written: as Arrow does; the same, compressed (a pack of few rows is mostly Arrow's own description of
-them, 1.3 kB); by columns and bytes, compressed (`_planes_of`: least of many rows, 10 times the work for few)."""
+"""How rows are written: as Arrow does; the same, compressed, and many by planes; always by planes (udfs/planes.py),
+compressed. A pack of few rows is mostly Arrow's own description of them, 1.3 kB: by planes it is the least of any
+number, but of few 10 times the work.
+"""
+MANY = 500
+"""From so many rows on planes are no more work than Arrow's form."""
 
 
 class Kind(NamedTuple):
@@ -100,29 +106,28 @@ SALES_COLUMNS = pa.schema([("place", _int16), ("user_id", _text), ("orders", _in
 KEY_COLUMNS = pa.schema([("order_id", _text), ("order_time", _int64)])
 CANDIDATE_COLUMNS = pa.schema([*ORDER_COLUMNS, ("origin", _int8)])
 
-RECORDS = Kind("records", 1, 2, (ORDER_COLUMNS, OTHER_COLUMNS), WHOLE)
+RECORDS = Kind("records", 1, 3, (ORDER_COLUMNS, OTHER_COLUMNS), WHOLE)
 SETTLED = Kind("accepted orders", 2, 2, (ACCEPTED_COLUMNS,), WHOLE)
 SALES = Kind("sales by user", 3, 3, (SALES_COLUMNS,), PLANES)
 IDS = Kind("order ids", 4, 3, (pa.schema([("order_id", _text)]),), PLANES)
 KEYS = Kind("keys", 5, 3, (KEY_COLUMNS,), PLANES)
-LATE_ORDERS = Kind("late orders", 6, 2, (OTHER_COLUMNS,), WHOLE)
+LATE_ORDERS = Kind("late orders", 6, 3, (OTHER_COLUMNS,), PLANES)
 CANDIDATES = Kind("candidates of a backfill", 7, 1, (CANDIDATE_COLUMNS,))
 
 
 def write(kind: Kind, *parts: pa.RecordBatch | None) -> bytes:
-    """A pack of record batches with the schemas of the kind, in their order; None: that part is empty.
-
-    Raises `ValueError` for a NULL in a kind that is written by planes.
-    """
+    """A pack of record batches with the schemas of the kind, in their order; None: that part is empty."""
     bodies = []
     lengths = []
     for part in parts:
         if part is None or not part.num_rows:
             body = b""
         else:
-            body = _planes_of(part) if kind.form == PLANES else part.serialize().to_pybytes()
+            by_planes = kind.form == PLANES or (kind.form == WHOLE and part.num_rows >= MANY)
+            body = planes.written(part) if by_planes else part.serialize().to_pybytes()
             if kind.form != PLAIN:
-                body = _LENGTH.pack(len(body)) + pa.compress(body, codec="zstd", asbytes=True)
+                length = len(body) | (_BY_PLANES if by_planes else 0)
+                body = _LENGTH.pack(length) + pa.compress(body, codec="zstd", asbytes=True)
         bodies.append(body)
         lengths.append(len(body))
     head = _HEAD.pack(_MAGIC, kind.code, kind.version, len(parts)) + struct.pack(f"<{len(parts)}I", *lengths)
@@ -137,14 +142,14 @@ def read(kind: Kind, packs: Iterable[bytes], parts: int | None = None) -> list[p
     schemas = kind.parts[:parts]
     batches: list[list[pa.RecordBatch]] = [[] for _ in schemas]
     for pack in packs:
-        for found, schema, body in zip(batches, schemas, _bodies(kind, pack, len(schemas)), strict=True):
+        for found, schema, (body, by_planes) in zip(batches, schemas, _bodies(kind, pack, len(schemas)), strict=True):
             if body is not None:
-                planes = kind.form == PLANES
-                found.append(_of_planes(body, schema) if planes else pa.ipc.read_record_batch(body, schema))
+                found.append(planes.read(body, schema) if by_planes else pa.ipc.read_record_batch(body, schema))
     return [joined(found, schema) for found, schema in zip(batches, schemas, strict=True)]
 
 
-def _bodies(kind: Kind, pack: bytes, wanted: int) -> list[pa.Buffer | None]:
+def _bodies(kind: Kind, pack: bytes, wanted: int) -> list[tuple[pa.Buffer | None, bool]]:
+    """Each part as it was before it was compressed, None if it is empty, and whether it is by planes."""
     if len(pack) < _HEAD.size:
         raise UnknownPack(f"a value of {len(pack)} bytes is no pack of {kind.name}")
     magic, code, version, parts = _HEAD.unpack_from(pack)
@@ -159,79 +164,16 @@ def _bodies(kind: Kind, pack: bytes, wanted: int) -> list[pa.Buffer | None]:
     at = _HEAD.size + 4 * parts
     at += -at % 8
     whole = pa.py_buffer(pack)
-    found: list[pa.Buffer | None] = []
+    found: list[tuple[pa.Buffer | None, bool]] = []
     for length in lengths[:wanted]:
-        body = whole.slice(at, length)
+        body, by_planes = whole.slice(at, length), False
         if length and kind.form != PLAIN:
-            (inflated,) = _LENGTH.unpack_from(pack, at)
-            body = pa.decompress(body.slice(_LENGTH.size), inflated, codec="zstd")
-        found.append(body if length else None)
+            (told,) = _LENGTH.unpack_from(pack, at)
+            by_planes = bool(told & _BY_PLANES)
+            body = pa.decompress(body.slice(_LENGTH.size), told & ~_BY_PLANES, codec="zstd")
+        found.append((body if length else None, by_planes))
         at += length
     return found
-
-
-def _planes_of(rows: pa.RecordBatch) -> bytes:
-    """Columns of texts and integers without NULL, as zstd finds most in them.
-
-    The number of rows; of each text its length instead of where it begins, and all texts in one; the first bytes of all
-    numbers, then all second bytes, and so on. So are texts of the most frequent length written, before all others: most
-    ids of a shop are of one length.
-    """
-    planes = [_LENGTH.pack(rows.num_rows)]
-    for column in rows.columns:
-        if column.null_count:
-            raise ValueError(f"a pack by planes holds no NULL, as one of {column.type} does")
-        if pa.types.is_string(column.type):
-            ends, texts = text_parts(column)
-            numbers = np.diff(ends)
-            usual = _of_usual_length(numbers)
-            of_usual = np.repeat(usual, numbers)
-            planes_of_usual = texts[of_usual].reshape(int(usual.sum()), -1).T
-            texts = np.concatenate((planes_of_usual.ravel(), texts[~of_usual]))
-        else:
-            numbers, texts = column.to_numpy(), np.zeros(0, np.uint8)
-        planes += [numbers.view(np.uint8).reshape(len(numbers), numbers.itemsize).T.tobytes(), texts.tobytes()]
-    return b"".join(planes)
-
-
-def _of_usual_length(lengths: Array) -> Array:
-    """Which texts are of the most frequent length, the shortest of several such (bool each)."""
-    found: Array = lengths == np.bincount(lengths).argmax()
-    return found
-
-
-def _of_planes(body: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows that `_planes_of` was given."""
-    (rows,), at = _LENGTH.unpack_from(body), _LENGTH.size
-    columns = []
-    for field in schema:
-        is_text = pa.types.is_string(field.type)
-        kind = np.dtype(np.int32 if is_text else field.type.to_pandas_dtype())
-        octets = np.frombuffer(body, np.uint8, rows * kind.itemsize, at)
-        numbers = np.ascontiguousarray(octets.reshape(kind.itemsize, rows).T).view(kind).ravel()
-        at += octets.size
-        if is_text:
-            ends = np.zeros(rows + 1, np.int32)
-            np.cumsum(numbers, out=ends[1:])
-            texts = np.frombuffer(body, np.uint8, int(ends[-1]), at)
-            usual = _of_usual_length(numbers)
-            of_usual = np.repeat(usual, numbers)
-            planed = int(of_usual.sum())
-            octets = np.empty(len(texts), np.uint8)
-            octets[of_usual] = texts[:planed].reshape(-1, int(usual.sum())).T.ravel()
-            octets[~of_usual] = texts[planed:]
-            columns.append(pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(octets)))
-            at += int(ends[-1])
-        else:
-            columns.append(pa.array(numbers, field.type))
-    return batch(schema, columns)
-
-
-def text_parts(texts: pa.Array) -> tuple[Array, Array]:
-    """Where the texts begin and end in their octets (int32, one more than there are texts), and the octets."""
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return ends - ends[0], np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
 
 
 def batch(schema: pa.Schema, columns: Sequence[pa.Array]) -> pa.RecordBatch:

@@ -29,12 +29,12 @@ from udfs.packs import (
     RECORDS,
     SETTLED,
     VERDICTS,
-    Array,
     read,
     shares_of,
     stretches,
     write,
 )
+from udfs.planes import Array
 from udfs.rules import MINUTE_MS, Rules
 
 PIECE = 250

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udfs import packs
-from udfs.packs import Array
+from udfs.planes import Array
 from udfs.strict_json import EARLIEST_ORDER_TIME
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from udfs.packs import IDS, SALES, SALES_COLUMNS, SETTLED, Array, batch, read, shares_of, write
+from udfs.packs import IDS, SALES, SALES_COLUMNS, SETTLED, batch, read, shares_of, write
+from udfs.planes import Array
 from udfs.rules import Rules
 from udfs.settle import ALL
 

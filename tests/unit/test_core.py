@@ -484,25 +484,29 @@ SAMPLES = {
     pa.binary(): [b"\x00{", None],
 }
 
-NOT_NULL = {pa.string(): "O-22", pa.int64(): -2, pa.int32(): 70_000, pa.int16(): -3}
+OTHERS = {pa.string(): "O-22", pa.int64(): -2, pa.int32(): 70_000, pa.int16(): -3, pa.int8(): -1, pa.binary(): b"\xff"}
 
 
-def samples(kind: packs.Kind, field: pa.Field) -> list[Any]:
-    """Two values of a column; a pack by planes holds no NULL."""
-    by_planes = kind.form == packs.PLANES
-    return [NOT_NULL[field.type] if one is None and by_planes else one for one in SAMPLES[field.type]]
+def samples(name: str, field: pa.Field) -> list[Any]:
+    """The values of a column in a pack of packs.json."""
+    one, null = SAMPLES[field.type]
+    return {
+        "": [one, null],
+        "others": [one, OTHERS[field.type]],
+        "many": [one, null, OTHERS[field.type], one] * packs.MANY,
+    }[name]
 
 
 def test_packs_that_stand_in_savepoints_are_read_as_they_were_written():
     """packs.json: one pack of each kind and version, kept for ever. A run goes on with the functions it began with.
 
-    `even`: of texts of one length, which are written otherwise.
+    `others`: without NULL; `many`: of so many rows that they are written by planes.
     """
     kept = json.loads(Path(__file__).with_name("packs.json").read_text(encoding="ascii"))
     kinds = {kind.code: kind for kind in vars(packs).values() if isinstance(kind, packs.Kind)}
     assert {f"{kind.code}.{kind.version}" for kind in kinds.values()} <= set(kept) and len(kinds) == 7
     for name, text in kept.items():
-        code, version = map(int, name.split(".")[:2])
+        code, version, what = [*map(int, name.split(".")[:2]), "".join(name.split(".")[2:])]
         kind, pack = kinds[code], base64.b64decode(text)
         if version != kind.version:
             with pytest.raises(packs.UnknownPack, match=f"has version {version}, these functions read version"):
@@ -510,20 +514,7 @@ def test_packs_that_stand_in_savepoints_are_read_as_they_were_written():
             continue
         for schema, rows in zip(kind.parts, packs.read(kind, [pack]), strict=True):
             assert rows.schema == schema
-            due = {field.name: samples(kind, field) for field in schema}
-            if name.endswith(".even"):
-                due |= {field.name: ["O-1", "O-2"] for field in schema if pa.types.is_string(field.type)}
-            assert rows.to_pydict() == due
-
-
-@given(st.lists(st.text("ab\u00e9\u4e2d", max_size=3), max_size=6), st.booleans())
-def test_texts_of_one_length_and_of_several_come_back_as_they_were(texts: list[str], even: bool):
-    """Length in bytes: of one length are also letters that take two."""
-    some = [text for text in texts if len(text.encode()) == len(texts[0].encode())] if even else texts
-    (ids,) = packs.read(
-        packs.IDS, [packs.write(packs.IDS, packs.batch(packs.IDS.parts[0], [pa.array(some, pa.string())]))]
-    )
-    assert ids.column("order_id").to_pylist() == some
+            assert rows.to_pydict() == {field.name: samples(what, field) for field in schema}
 
 
 def test_the_hash_of_an_id_is_what_stands_in_state():
