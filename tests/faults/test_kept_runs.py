@@ -16,6 +16,7 @@ RELEASES = {
     "packs-1": "packs in state, docs/core.md",
     "packs-2": "the same packs, compressed",
     "reading-and-clocks": "what was read of the log side by side in the state, and records with wrong clocks counted",
+    "packs-by-planes": "many records of a pack by columns and bytes",
 }
 
 
