@@ -48,12 +48,16 @@ def _of(gap: stores.Gap) -> str:
 
 
 def is_accepted(run: runs.Run, gap: stores.Gap) -> bool:
-    """Whether somebody has accepted that the run's figures stand without these offsets. As udfs/hbase_sink.py."""
+    """Whether somebody has accepted that the run's figures stand without these offsets. As udfs/hbase_sink.py.
 
-    def covers(partition: int, start: int, end: int) -> bool:
+    Of records behind the watermark the offsets say between which they lie: who accepts them accepts no loss there.
+    """
+
+    def covers(partition: int, start: int, end: int, behind: bool) -> bool:
         if gap.start > gap.end or start > end:
             return (partition, start, end) == gap[:3]
-        return partition == gap.partition and start <= gap.start and gap.end <= end
+        within = start <= gap.start and gap.end <= end
+        return partition == gap.partition and within and behind == gap.behind
 
     return any(covers(*accepted) for accepted in run.accepted_gaps)
 
@@ -62,7 +66,7 @@ def note_accepted(settings: Settings, run_id: str, gaps: Iterable[stores.Gap]) -
     """Write down that somebody has accepted these gaps of a run."""
     with stores.hbase(settings) as connection:
         known = runs.get(connection, run_id).accepted_gaps
-        accepted = sorted({*known, *(gap[:3] for gap in gaps)})
+        accepted = sorted({*known, *(runs.AcceptedGap(*gap[:3], gap.behind) for gap in gaps)})
         if accepted != known:
             runs.amend(connection, run_id, accepted_gaps=[list(gap) for gap in accepted])
 
@@ -89,11 +93,11 @@ def concerns(settings: Settings, run: runs.Run, gap: stores.Gap, day: str) -> bo
 
 
 def stands_without(settings: Settings, connection: happybase.Connection, run: runs.Run, day: str) -> list[stores.Gap]:
-    """The gaps of a run that somebody has accepted, and that may lie in this day."""
-    if not run.accepted_gaps:
-        return []
+    """The gaps of a run that may lie in this day, and without which its figures stand: somebody has accepted them, or
+    they came behind the watermark, which versions may have been marked before.
+    """
     gaps = stores.read_gaps(connection, run.run_id, run.family)
-    return [gap for gap in gaps if is_accepted(run, gap) and concerns(settings, run, gap, day)]
+    return [gap for gap in gaps if (gap.behind or is_accepted(run, gap)) and concerns(settings, run, gap, day)]
 
 
 def partial_since(settings: Settings, connection: happybase.Connection, run: runs.Run, day: str) -> int | None:
@@ -139,7 +143,7 @@ def notes_of_day(settings: Settings, connection: happybase.Connection, day: str)
         held = runs.held_versions(connection, day, run)
         if held:
             lost = told(unaccepted(connection, run)) or "what its versions count"
-            notes.append(f"run {run_id} holds {len(held)} versions back: it did not see {lost}")
+            notes.append(f"run {run_id} holds {len(held)} versions back: it did not see or count {lost}")
         notes += [f"run {run_id} has the day {lack}" for lack in lacks(settings, connection, run, day)]
     return notes
 
@@ -302,9 +306,10 @@ def accept(settings: Settings, run_id: str) -> tuple[list[stores.Gap], list[str]
 @click.argument("run_id", metavar="RUN", type=RUN_ID)
 @click.pass_obj
 def accept_gap(settings: Settings, run_id: str) -> None:
-    """Let a run's figures stand without what it did not see.
+    """Let a run's figures stand without what it did not see or count.
 
-    Records that the log had lost before the run came there. The versions that were held back for them count from now
+    Records that the log had lost before the run came there, or that came behind the watermark.
+    The versions that were held back for them count from now
     on, and its days are published as ever; readers of these days are told.
 
     Example: samewater accept-gap daily_report-streaming-20261111T080000-1a2b3c

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -319,16 +319,16 @@ def _log_of_run(look: Look, run: runs.Run, topic_id: str, gaps: list[stores.Gap]
     if topic_id and run.topic_id:
         look.add("topic_replaced", (run.run_id, run.job), float(topic_id != run.topic_id))
     lost: Counter[int] = Counter()
-    behind: Counter[int] = Counter()
+    behind: dict[int, set[int]] = defaultdict(set)
     for gap in gaps:
         if gap.behind:
-            behind[gap.partition] += 1
+            behind[gap.partition].add(gap.since // HOUR_MS)
         else:
             lost[gap.partition] += max(1, gap.end - gap.start)
     for partition, offsets in sorted(lost.items()):
         look.add("offsets_lost", (run.run_id, run.job, str(partition)), offsets)
     for partition, hours in sorted(behind.items()):
-        look.add("behind_watermark_hours", (run.run_id, run.job, str(partition)), hours)
+        look.add("behind_watermark_hours", (run.run_id, run.job, str(partition)), len(hours))
 
 
 def _clocks(look: Look, run: runs.Run, found: Mapping[int, stores.Clock]) -> None:

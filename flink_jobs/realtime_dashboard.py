@@ -27,14 +27,13 @@ from flink_jobs.errors import UserError
 from flink_jobs.session import Session, launch, start
 from flink_jobs.settings import Settings
 
-QUERIES = ("minutes_provisional", "minutes_final", "gaps", "behind", "clock_counts")
+QUERIES = ("minutes_provisional", "minutes_final", "gaps", "clock_counts")
 FUNCTIONS = ("judge", "minute_sales", "arrivals")
-SINKS = ("put_provisional_minute", "put_final_minute", "put_progress", "put_gaps", "put_behind", "put_clock")
+SINKS = ("put_provisional_minute", "put_final_minute", "put_progress", "put_gaps", "put_clock")
 INSERTS = (
     "bind/redis/write_provisional",
     "bind/redis/close_minutes",
     "bind/hbase/note_gaps",
-    "bind/hbase/note_behind",
     "bind/hbase/note_clock",
 )
 

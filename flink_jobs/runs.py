@@ -21,7 +21,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import happybase
@@ -75,6 +75,17 @@ class Taken(_Row):
     left_out: list[str] = []
 
 
+class AcceptedGap(NamedTuple):
+    """Offsets of a partition that a run did not see, `start` inclusive, `end` exclusive; `behind`: among which are
+    records that came behind the watermark (`stores.Gap`).
+    """
+
+    partition: int
+    start: int
+    end: int
+    behind: bool = False
+
+
 class Run(_Row):
     """One row of `runs`. Days are `YYYY-MM-DD`, empty when open.
 
@@ -126,7 +137,7 @@ class Run(_Row):
     cluster: str = ""
     replays: str = ""
     whole_rows: bool = False
-    accepted_gaps: list[tuple[int, int, int]] = []
+    accepted_gaps: list[AcceptedGap] = []
     unseen_at_end: bool = False
     ingest_until: int = 0
     log_begins: int = 0

@@ -11,7 +11,8 @@ No version is marked unless the run has seen every offset from its start up to t
 is noted with the run when it is seen (`put_gaps`), unless the log itself explains it. Rows come here behind the stretch
 that shows the hole, and a marker when the watermark has passed its version in every partition, so that a hole before
 a record that counts is noted by then. A version behind a hole that nobody has accepted is held back: what its marker
-would say is kept, and flink_jobs/losses.py marks it once somebody accepts the hole.
+would say is kept, and flink_jobs/losses.py marks it once somebody accepts the hole. Records that were read, but behind
+the watermark (`put_behind`), hold back the versions of their day that should have counted them.
 """
 
 from __future__ import annotations
@@ -92,11 +93,11 @@ class Gap(NamedTuple):
     behind: bool = False
 
 
-def _covers(gap: Gap, partition: int, start: int, end: int) -> bool:
+def _covers(gap: Gap, partition: int, start: int, end: int, behind: bool = False) -> bool:
     """Whether who has accepted these offsets has accepted the gap. As flink_jobs/losses.py."""
     if gap.start > gap.end or start > end:
         return (partition, start, end) == gap[:3]
-    return partition == gap.partition and start <= gap.start and gap.end <= end
+    return partition == gap.partition and start <= gap.start and gap.end <= end and behind == gap.behind
 
 
 class HBaseSink:
@@ -222,7 +223,10 @@ class HBaseSink:
         `at`: that minute, epoch ms; `packs`: of records (udfs/packs.py). One note for an hour and partition, however
         many come, for only one task reads a partition; another attempt of the job begins another.
         """
-        before = dict(self._behind)
+        # What somebody has accepted meanwhile is not made longer: what comes now is another note.
+        open_gaps = self._client.call(self._unaccepted)
+        before = {of: gap for of, gap in self._behind.items() if gap in open_gaps}
+        self._behind = dict(before)
         for minute, pack in zip(at, packs, strict=True):
             for partition, first, last in places_of(pack):
                 of = partition, int(minute) // HOUR_MS
@@ -392,11 +396,12 @@ class HBaseSink:
 
     def _is_behind(self, marker: Marker, gaps: list[Gap]) -> bool:
         """Whether a record that was lost may belong to the version: it came after what was read before the gap, and
-        ingest time runs back by no more than the clock skew.
+        ingest time runs back by no more than the clock skew. What came behind the watermark belongs to its own minute,
+        and to no later day.
         """
         lost = (min(gap.since, gap.at) if gap.at else gap.since for gap in gaps if not gap.behind)
         return any(time < marker.version + self.target.clock_skew_ms for time in lost) or any(
-            gap.since < marker.version for gap in gaps if gap.behind
+            gap.since < marker.version <= self._day_end(gap.at + 1) for gap in gaps if gap.behind
         )
 
     def _counts_unread(self, connection: happybase.Connection, version: int) -> bool:

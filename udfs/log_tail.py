@@ -47,18 +47,17 @@ def read_tail(
                 (found,) = consumer.offsets_for_times([asked], timeout=SECONDS)
                 return high if found.offset < 0 else found.offset  # negative: nothing is so young
 
-            # By a clock that is ahead an end is too early, which only lets more be read.
-            most = (high if end_ms == until_ms else offset_of(end_ms)) - MOST
+            # Further behind, what came before that place matters most: what lies behind it will be read again.
+            most = high - MOST if end_ms == until_ms else offset_of(at_ms) - MOST // 2
             start = max(offset_of(min(ends, at_ms) - span_ms), low, most)
-            beyond = 0
+            given = beyond = 0
             for record in _records(consumer, topic, partition, start, high):
                 if EARLIEST_MS <= record[2] < end_ms:
                     yield record
-                    beyond = 0
-                else:
-                    beyond += 1
-                    if beyond > AT_LEAST and end_ms != until_ms:
-                        break
+                    given, beyond = given + 1, 0
+                beyond += end_ms <= record[2] < until_ms
+                if given == MOST or beyond > AT_LEAST:
+                    break
 
 
 def newest(bootstrap: str, topic: str, partitions: Iterable[int], until_ms: int) -> dict[int, int | None]:

@@ -3,7 +3,7 @@
 A pack is one BYTES value: a head (what it is, and by which version of its schema), then one Arrow record batch for each
 of its parts, or the same rows compressed. Packs stand in Flink's state, in checkpoints and savepoints; a program that
 reads one of another version fails loudly (`UnknownPack`) instead of reading columns as what they are not. Whoever
-changes a schema raises its version.
+changes a schema or form raises its version.
 
 Pure.
 """
@@ -107,7 +107,7 @@ KEY_COLUMNS = pa.schema([("order_id", _text), ("order_time", _int64)])
 CANDIDATE_COLUMNS = pa.schema([*ORDER_COLUMNS, ("origin", _int8)])
 
 RECORDS = Kind("records", 1, 3, (ORDER_COLUMNS, OTHER_COLUMNS), WHOLE)
-SETTLED = Kind("accepted orders", 2, 2, (ACCEPTED_COLUMNS,), WHOLE)
+SETTLED = Kind("accepted orders", 2, 3, (ACCEPTED_COLUMNS,), WHOLE)
 SALES = Kind("sales by user", 3, 3, (SALES_COLUMNS,), PLANES)
 IDS = Kind("order ids", 4, 3, (pa.schema([("order_id", _text)]),), PLANES)
 KEYS = Kind("keys", 5, 3, (KEY_COLUMNS,), PLANES)

@@ -11,8 +11,6 @@ CREATE TEMPORARY VIEW minutes_final AS
 \i queries/minutes_final;
 CREATE TEMPORARY VIEW gaps AS
 \i queries/gaps;
-CREATE TEMPORARY VIEW behind AS
-\i queries/behind;
 CREATE TEMPORARY VIEW clock_counts AS
 \i queries/clock_counts;
 \i bind/redis/dashboard_sink;
@@ -21,6 +19,5 @@ EXECUTE STATEMENT SET BEGIN
 \i bind/redis/write_provisional;
 \i bind/redis/close_minutes;
 \i bind/hbase/note_gaps;
-\i bind/hbase/note_behind;
 \i bind/hbase/note_clock;
 END;

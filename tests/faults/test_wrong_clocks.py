@@ -187,12 +187,14 @@ def test_a_day_that_lacks_what_came_behind_a_clock_that_was_ahead_is_not_publish
     assert held() == list(range(end - (23 - AFTERNOON - 1) * checks.HOUR_MS, end + 1, checks.HOUR_MS))
     assert "RecordsBehindWatermark" in {alert["name"] for alert in health(local, topic)["alerts"]}
     assert "records behind the watermark" in local.samewater("versions", "--day", str(DAY))
-    before_batch = shown()
-    assert before_batch != report
+    with stores.hbase(settings) as connection:
+        if (published := runs.published(connection, runs.REPORT, str(DAY))) is not None:  # by another story
+            assert published.run_id != report
+            runs.withdraw(connection, runs.REPORT, str(DAY), published.run_id)
     batch = local.submit(
         "daily_report", "--mode", "batch", "--from", str(DAY), "--to", str(DAY), "--topic", topic, "--parallelism", "1"
     )
-    assert shown() == (before_batch or batch)
+    assert shown() == batch
     rules = rules_of(settings)
     read = [(r.partition, n, r.ingest_time, r.value) for n, r in enumerate([*before, *rest])]
     day = oracle.totals(oracle.classify(read, rules), rules, str(DAY), str(DAY))[str(DAY)]

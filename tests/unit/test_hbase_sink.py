@@ -13,7 +13,7 @@ import pytest
 from fake_hbase import FakeHBase
 from thriftpy2.transport import TTransportException
 
-from flink_jobs import full_store, runs, stores
+from flink_jobs import full_store, losses, runs, stores
 from flink_jobs.settings import DEFAULT_FILE, Settings, Time
 from udfs import packs
 from udfs.hbase_client import HBaseClient
@@ -562,3 +562,21 @@ def test_what_came_behind_the_watermark_holds_back_what_should_have_counted_it()
         mark(made, version)
     assert list(runs.markers(hbase, str(DAY), RUN, "s"))[-1] == hour
     assert list(runs.held_versions(hbase, str(DAY), run)) == [hour + HOUR_MS]
+    for version in (END, END + HOUR_MS):  # the day's last, and one of the next day
+        see(made, version, 11, 12)
+        mark(made, version)
+    assert list(runs.held_versions(hbase, str(DAY), run))[-1] == END
+    assert list(runs.markers(hbase, str(DAY + dt.timedelta(days=1)), RUN, "s")) == [END + HOUR_MS]
+
+
+def test_what_comes_behind_the_watermark_once_its_note_is_accepted_is_another_note():
+    made, hbase = watched(Log())
+    run = register(hbase, "streaming")
+    hour = START + 3 * HOUR_MS
+    made.put_behind([hour], [pack_of((0, 100), (0, 200))])
+    runs.amend(hbase, RUN, accepted_gaps=[[0, 100, 201, True]])
+    made.put_behind([hour], [pack_of((0, 300))])
+    assert [gap[:3] for gap in stores.read_gaps(hbase, RUN, "s")] == [(0, 100, 201), (0, 300, 301)]
+    accepted = runs.get(hbase, RUN)
+    assert [losses.is_accepted(accepted, gap) for gap in stores.read_gaps(hbase, RUN, "s")] == [True, False]
+    assert run.run_id == RUN

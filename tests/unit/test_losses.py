@@ -79,6 +79,27 @@ def test_gaps_in_words():
     )
 
 
+def test_who_accepts_records_behind_the_watermark_accepts_no_loss_between_them(hbase: Any, settings: Settings):
+    late, lost = Gap(0, 100, 5_000, START, START, True), Gap(0, 110, 190, START, START)
+    a_run(hbase, "streaming")
+    losses.note_accepted(settings, RUN, [late])
+    run = runs.get(hbase, RUN)
+    assert [losses.is_accepted(run, gap) for gap in (late, lost)] == [True, False]
+    covers = [hbase_sink._covers(hbase_sink.Gap(*gap), *run.accepted_gaps[0]) for gap in (late, lost)]
+    assert covers == [True, False]
+    losses.note_accepted(settings, RUN, [Gap(0, 90, 6_000, START, START)])
+    assert [losses.is_accepted(runs.get(hbase, RUN), gap) for gap in (late, lost)] == [True, True]
+
+
+def test_a_day_that_was_marked_before_its_records_came_behind_the_watermark_says_so(hbase: Any, settings: Settings):
+    run = a_run(hbase, "streaming")
+    stores_of = a_sink("streaming")
+    stores_of.mark([Marker(END, 1, 2, Decimal("3.50"))])
+    stores_of._put_gaps(0, [hbase_sink.Gap(0, 9, 16, END - MINUTE, END - MINUTE, True)])
+    says = "without partition 0: records behind the watermark, within offsets 9 to 15"
+    assert losses.lacks(settings, hbase, run, DAY) == [says] and losses.lacks(settings, hbase, run, NEXT) == []
+
+
 def test_what_came_behind_the_watermark_is_missing_on_the_day_of_its_order_minute(settings: Settings):
     run = runs.Run(run_id=RUN, job=runs.REPORT, mode="streaming", logic="l")
     for minute, day in ((END - 60_000, DAY), (END, NEXT)):
@@ -128,12 +149,12 @@ def test_a_batch_behind_a_gap_is_refused_until_somebody_accepts_it(hbase, settin
     with pytest.raises(UserError, match="held back"):
         runs.publication_of(hbase, settings, runs.get(hbase, RUN), DAY)
     (note,) = losses.notes_of_day(settings, hbase, DAY)
-    assert note == f"run {RUN} holds 1 versions back: it did not see partition 0: offsets 5 to 7 (3)"
+    assert note == f"run {RUN} holds 1 versions back: it did not see or count partition 0: offsets 5 to 7 (3)"
     gaps, days = losses.accept(settings, RUN)
     assert ([gap[:3] for gap in gaps], days) == ([(0, 5, 8)], [DAY])
     losses.refuse(settings, RUN)
     run = runs.get(hbase, RUN)
-    assert (run.state, run.accepted_gaps) == (state, [(0, 5, 8)])
+    assert (run.state, run.accepted_gaps) == (state, [(0, 5, 8, False)])
     assert list(runs.markers(hbase, DAY, RUN, "b")) == [END]
     assert (runs.published(hbase, runs.REPORT, DAY) is None) is provisional
     assert losses.notes_of_day(settings, hbase, DAY) == [
@@ -216,7 +237,7 @@ def test_what_is_accepted_beforehand_holds_nothing_back(hbase: Any, settings: Se
     a_run(hbase, "streaming")
     losses.note_accepted(settings, RUN, [Gap(0, 5, 8, 0, 0)])
     losses.note_accepted(settings, RUN, [Gap(1, 2, 3, 0, 0), Gap(0, 5, 8, 0, 0)])
-    assert runs.get(hbase, RUN).accepted_gaps == [(0, 5, 8), (1, 2, 3)]
+    assert runs.get(hbase, RUN).accepted_gaps == [(0, 5, 8, False), (1, 2, 3, False)]
     held_back("streaming")
     assert list(runs.markers(hbase, DAY, RUN, "s"))[-1] == END
     a_sink("streaming").put_gaps([START], [START], [0], [5], [9])  # more than was accepted
