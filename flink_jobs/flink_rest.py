@@ -156,15 +156,18 @@ def await_running(settings: Settings, cluster: str, flink_job: str) -> None:
     """Wait until every task of a job runs; raises `UserError` with the cause if it fails or takes too long."""
 
     def running() -> bool:
-        answer = ask(settings, cluster, f"jobs/{flink_job}")
-        if answer["state"] in ENDED:
-            causes = ask(settings, cluster, f"jobs/{flink_job}/exceptions").get("root-exception") or answer["state"]
+        # Not of the job itself: that answer is as old as `web.refresh-interval`, 3 s.
+        job = next((one for one in jobs(settings, cluster) if one["jid"] == flink_job), None)
+        if job is None:
+            return False
+        if job["state"] in ENDED:
+            causes = ask(settings, cluster, f"jobs/{flink_job}/exceptions").get("root-exception") or job["state"]
             raise UserError(f"Flink job {flink_job} did not start: {_first_cause(causes)}")
-        return bool(answer["state"] == "RUNNING" and all(v["status"] == "RUNNING" for v in answer["vertices"]))
+        return bool(job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"])
 
     limit = START_S[cluster]
     try:
-        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(limit), wait=wait_fixed(0.3))(running)
+        Retrying(retry=retry_if_result(lambda ok: not ok), stop=stop_after_delay(limit), wait=wait_fixed(0.2))(running)
     except RetryError as slow:
         raise UserError(
             f"Flink job {flink_job} does not run after {limit:.0f} s; see `samewater logs {cluster}-taskmanager`"

@@ -25,8 +25,10 @@ def test_a_job_that_does_not_end_is_told_in_one_sentence(cluster, monkeypatch):
 
 @pytest.mark.parametrize("cluster", flink_rest.CLUSTERS.values())
 def test_a_job_that_does_not_run_is_told_in_one_sentence(cluster, monkeypatch):
-    waits = {"state": "RUNNING", "vertices": [{"status": "RUNNING"}, {"status": "SCHEDULED"}]}
-    monkeypatch.setattr(flink_rest, "ask", lambda *_: waits)
+    waits = {"jid": "job-7", "state": "RUNNING", "tasks": {"running": 1, "total": 2}}
+    runs = {"jid": "job-8", "state": "RUNNING", "tasks": {"running": 2, "total": 2}}
+    monkeypatch.setattr(flink_rest, "jobs", lambda *_: [runs, waits])
+    flink_rest.await_running(DEMO, cluster, "job-8")
     monkeypatch.setitem(flink_rest.START_S, cluster, 0.2)
     with pytest.raises(UserError, match=f"job-7 does not run after .* logs {cluster}-taskmanager"):
         flink_rest.await_running(DEMO, cluster, "job-7")
