@@ -308,9 +308,8 @@ def accept(settings: Settings, run_id: str) -> tuple[list[stores.Gap], list[str]
 def accept_gap(settings: Settings, run_id: str) -> None:
     """Let a run's figures stand without what it did not see or count.
 
-    Records that the log had lost before the run came there, or that came behind the watermark.
-    The versions that were held back for them count from now
-    on, and its days are published as ever; readers of these days are told.
+    Records that the log had lost before the run came there, or that came behind the watermark. The versions that were
+    held back for them count from now on, and its days are published as ever; readers of these days are told.
 
     Example: samewater accept-gap daily_report-streaming-20261111T080000-1a2b3c
     """

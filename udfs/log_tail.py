@@ -39,17 +39,12 @@ def read_tail(
             if ingest is not None:
                 reach[partition] = ingest, low, high
         ends = min((newest for newest, _, _ in reach.values()), default=0)
-        end_ms = at_ms + span_ms if at_ms + span_ms < ends else until_ms
+        is_far = at_ms + span_ms < ends
+        end_ms = at_ms + span_ms if is_far else until_ms
         for partition, (_, low, high) in reach.items():
-
-            def offset_of(time_ms: int, partition: int = partition, high: int = high) -> int:
-                asked = TopicPartition(topic, partition, time_ms)
-                (found,) = consumer.offsets_for_times([asked], timeout=SECONDS)
-                return high if found.offset < 0 else found.offset  # negative: nothing is so young
-
             # Further behind, what came before that place matters most: what lies behind it will be read again.
-            most = high - MOST if end_ms == until_ms else offset_of(at_ms) - MOST // 2
-            start = max(offset_of(min(ends, at_ms) - span_ms), low, most)
+            most = _offset_of(consumer, topic, partition, at_ms, high) - MOST // 2 if is_far else high - MOST
+            start = max(_offset_of(consumer, topic, partition, min(ends, at_ms) - span_ms, high), low, most)
             given = beyond = 0
             for record in _records(consumer, topic, partition, start, high):
                 if EARLIEST_MS <= record[2] < end_ms:
@@ -58,6 +53,12 @@ def read_tail(
                 beyond += end_ms <= record[2] < until_ms
                 if given == MOST or beyond > AT_LEAST:
                     break
+
+
+def _offset_of(consumer: Consumer, topic: str, partition: int, time_ms: int, high: int) -> int:
+    """That of the first record that is not before a time; `high` if none is so young."""
+    (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], timeout=SECONDS)
+    return high if found.offset < 0 else found.offset
 
 
 def newest(bootstrap: str, topic: str, partitions: Iterable[int], until_ms: int) -> dict[int, int | None]:

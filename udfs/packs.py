@@ -38,7 +38,7 @@ compressed. A pack of few rows is mostly Arrow's own description of them, 1.3 kB
 number, but of few 10 times the work.
 """
 MANY = 500
-"""From so many rows on planes are no more work than Arrow's form."""
+"""From so many rows on planes are 0.1 CPU-µs a row more work than Arrow's form, for half the bytes."""
 
 
 class Kind(NamedTuple):

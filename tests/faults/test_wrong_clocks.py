@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from kafka.admin import KafkaAdminClient, NewPartitions
 
-from flink_jobs import checks, datagen, oracle, order_log, runs, stores
+from flink_jobs import checks, datagen, oracle, order_log, stores
 from flink_jobs.order_log import HEARTBEAT, Record
 from flink_jobs.settings import MINUTE_MS
 from flink_jobs.truth import rules_of
+from tests.faults.test_losses import has_hour, held, shown, take_back
 from tests.local import Local, cancel, is_filed, is_final, is_marked, open_door, wait_until
 
 DAY = dt.date(2025, 11, 11)
@@ -45,12 +46,6 @@ def reads(local: Local, topic: str, run: str, partition: int) -> bool:
         and (one["run"], one["partition"]) == (run, str(partition))
     ]
     return lags == [0.0]
-
-
-def marked_hour(local: Local, run: str, hour: int) -> bool:
-    with stores.hbase(local.settings) as connection:
-        marked = runs.markers(connection, str(DAY), run, "s")
-    return local.settings.time.day_start(DAY) + hour * checks.HOUR_MS in marked
 
 
 @pytest.fixture
@@ -86,7 +81,7 @@ def test_partitions_that_are_added_are_read_whole_and_wrong_clocks_spoil_no_day(
         order_log.produce(settings, topic, [*night, *wrong])
     dashboard = local.submit("realtime_dashboard", "--topic", topic)
     report = local.submit("daily_report", "--topic", topic)
-    wait_until(lambda: marked_hour(local, report, MORNING - 1), "the hours of the night")
+    wait_until(lambda: has_hour(local, report, MORNING - 1), "the hours of the night")
     found = health(local, topic)
     assert {alert["name"] for alert in found["alerts"]} - {"LogSilent"} == {"ClockRecords"}, found["alerts"]
     assert {
@@ -100,7 +95,7 @@ def test_partitions_that_are_added_are_read_whole_and_wrong_clocks_spoil_no_day(
     for run in (dashboard, report):
         wait_until(lambda run=run: reads(local, topic, run, 2), "the new partition")  # type: ignore[misc]
     order_log.produce(settings, topic, morning)
-    wait_until(lambda: marked_hour(local, report, AFTERNOON - 1), "the hours before four")
+    wait_until(lambda: has_hour(local, report, AFTERNOON - 1), "the hours before four")
 
     local.samewater("stop", report)
     add_partition(local, topic, 4)
@@ -170,31 +165,20 @@ def test_a_day_that_lacks_what_came_behind_a_clock_that_was_ahead_is_not_publish
     order_log.create_topic(settings, topic, 2)
     order_log.produce(settings, topic, [*before, *clocks])
     report = local.submit("daily_report", "--topic", topic)
-    wait_until(lambda: marked_hour(local, report, AFTERNOON + 1), "the hour that is closed too early")
+    wait_until(lambda: has_hour(local, report, AFTERNOON + 1), "the hour that is closed too early")
     order_log.produce(settings, topic, [*rest, *(Record(partition, closing, HEARTBEAT) for partition in range(2))])
 
-    def held() -> list[int]:
-        with stores.hbase(settings) as connection:
-            return list(runs.held_versions(connection, str(DAY), runs.get(connection, report)))
-
-    def shown() -> str | None:
-        with stores.hbase(settings) as connection:
-            found = runs.published(connection, runs.REPORT, str(DAY))
-        return found and found.run_id
-
     end = settings.time.day_end(DAY)
-    wait_until(lambda: end in held(), "the day's last version is held back")
-    assert held() == list(range(end - (23 - AFTERNOON - 1) * checks.HOUR_MS, end + 1, checks.HOUR_MS))
+    wait_until(lambda: end in held(local, report), "the day's last version is held back")
+    assert held(local, report) == list(range(end - (23 - AFTERNOON - 1) * checks.HOUR_MS, end + 1, checks.HOUR_MS))
     assert "RecordsBehindWatermark" in {alert["name"] for alert in health(local, topic)["alerts"]}
     assert "records behind the watermark" in local.samewater("versions", "--day", str(DAY))
-    with stores.hbase(settings) as connection:
-        if (published := runs.published(connection, runs.REPORT, str(DAY))) is not None:  # by another story
-            assert published.run_id != report
-            runs.withdraw(connection, runs.REPORT, str(DAY), published.run_id)
+    assert shown(local) != report
+    take_back(local)  # what another story published
     batch = local.submit(
         "daily_report", "--mode", "batch", "--from", str(DAY), "--to", str(DAY), "--topic", topic, "--parallelism", "1"
     )
-    assert shown() == batch
+    assert shown(local) == batch
     rules = rules_of(settings)
     read = [(r.partition, n, r.ingest_time, r.value) for n, r in enumerate([*before, *rest])]
     day = oracle.totals(oracle.classify(read, rules), rules, str(DAY), str(DAY))[str(DAY)]
@@ -205,5 +189,5 @@ def test_a_day_that_lacks_what_came_behind_a_clock_that_was_ahead_is_not_publish
     assert int(whole["ALL|ALL"]["orders"]) - int(short["ALL|ALL"]["orders"]) > 10
     said = local.samewater("accept-gap", report)
     assert "records behind the watermark" in said and str(DAY) in said
-    assert held() == []
+    assert held(local, report) == []
     cancel(local, report)

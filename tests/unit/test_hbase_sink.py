@@ -8,13 +8,13 @@ import json
 from decimal import Decimal
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from fake_hbase import FakeHBase
 from thriftpy2.transport import TTransportException
 
 from flink_jobs import full_store, losses, runs, stores
 from flink_jobs.settings import DEFAULT_FILE, Settings, Time
+from tests.unit.test_stretches import rows_at
 from udfs import packs
 from udfs.hbase_client import HBaseClient
 from udfs.hbase_scan import scan_daily_sales
@@ -540,9 +540,7 @@ def test_a_gap_beside_wrong_clocks_holds_back_what_may_lack_its_records(since, a
 
 def pack_of(*places: tuple[int, int]) -> bytes:
     """A pack of heartbeats."""
-    known = {"kafka_partition": [p for p, _ in places], "kafka_offset": [n for _, n in places]}
-    columns = [known.get(field.name, [None] * len(places)) for field in packs.OTHER_COLUMNS]
-    return packs.write(packs.RECORDS, None, pa.record_batch(columns, schema=packs.OTHER_COLUMNS))
+    return packs.write(packs.RECORDS, None, rows_at(packs.OTHER_COLUMNS, places))
 
 
 def test_what_came_behind_the_watermark_holds_back_what_should_have_counted_it():
@@ -571,7 +569,7 @@ def test_what_came_behind_the_watermark_holds_back_what_should_have_counted_it()
 
 def test_what_comes_behind_the_watermark_once_its_note_is_accepted_is_another_note():
     made, hbase = watched(Log())
-    run = register(hbase, "streaming")
+    register(hbase, "streaming")
     hour = START + 3 * HOUR_MS
     made.put_behind([hour], [pack_of((0, 100), (0, 200))])
     runs.amend(hbase, RUN, accepted_gaps=[[0, 100, 201, True]])
@@ -579,4 +577,3 @@ def test_what_comes_behind_the_watermark_once_its_note_is_accepted_is_another_no
     assert [gap[:3] for gap in stores.read_gaps(hbase, RUN, "s")] == [(0, 100, 201), (0, 300, 301)]
     accepted = runs.get(hbase, RUN)
     assert [losses.is_accepted(accepted, gap) for gap in stores.read_gaps(hbase, RUN, "s")] == [True, False]
-    assert run.run_id == RUN

@@ -93,9 +93,9 @@ def test_who_accepts_records_behind_the_watermark_accepts_no_loss_between_them(h
 
 def test_a_day_that_was_marked_before_its_records_came_behind_the_watermark_says_so(hbase: Any, settings: Settings):
     run = a_run(hbase, "streaming")
-    stores_of = a_sink("streaming")
-    stores_of.mark([Marker(END, 1, 2, Decimal("3.50"))])
-    stores_of._put_gaps(0, [hbase_sink.Gap(0, 9, 16, END - MINUTE, END - MINUTE, True)])
+    made = a_sink("streaming")
+    made.mark([Marker(END, 1, 2, Decimal("3.50"))])
+    made._put_gaps(0, [hbase_sink.Gap(0, 9, 16, END - MINUTE, END - MINUTE, True)])
     says = "without partition 0: records behind the watermark, within offsets 9 to 15"
     assert losses.lacks(settings, hbase, run, DAY) == [says] and losses.lacks(settings, hbase, run, NEXT) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -85,13 +86,15 @@ def test_a_wrong_clock_gives_a_stretch_neither_its_row_nor_its_time():
     assert told([(0, 1, wrong), (0, 2, wrong)]) == [Stretch(0, 0, 1, 3, wrong)]
 
 
+def rows_at(schema: pa.Schema, places: Sequence[tuple[int, int]]) -> pa.RecordBatch:
+    """Records of which nothing is known but (partition, offset)."""
+    known = {"kafka_partition": [p for p, _ in places], "kafka_offset": [n for _, n in places]}
+    return pa.record_batch([known.get(field.name, [None] * len(places)) for field in schema], schema=schema)
+
+
 def test_the_places_of_a_pack_are_those_of_its_records_by_partition():
     """Timely orders and others alike; of one kind there may be none."""
-
-    def rows(schema: pa.Schema, places: list[tuple[int, int]]) -> pa.RecordBatch:
-        known = {"kafka_partition": [p for p, _ in places], "kafka_offset": [n for _, n in places]}
-        return pa.record_batch([known.get(field.name, [None] * len(places)) for field in schema], schema=schema)
-
-    orders, others = rows(packs.ORDER_COLUMNS, [(0, 7), (2, 40)]), rows(packs.OTHER_COLUMNS, [(2, 39), (0, 9), (0, 8)])
+    orders = rows_at(packs.ORDER_COLUMNS, [(0, 7), (2, 40)])
+    others = rows_at(packs.OTHER_COLUMNS, [(2, 39), (0, 9), (0, 8)])
     assert places_of(packs.write(packs.RECORDS, orders, others)) == [(0, 7, 9), (2, 39, 40)]
     assert places_of(packs.write(packs.RECORDS, None, others)) == [(0, 8, 9), (2, 39, 39)]
